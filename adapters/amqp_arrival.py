@@ -1,0 +1,182 @@
+"""One message of a queue: from the broker's properties to the hub's receipt, or to the queue of rejections.
+
+    properties ─▶ Incoming ─▶ accept() ─┬─ receipt ──────────────────────▶ done: it may leave its queue
+         │ unfit                        ├─ Rejected, Conflict ─┐
+         └──────────────────────────────┼─────────────────────▶│ published ─┬─ confirmed ─▶ done
+                                        └─ Unavailable ─▶ held              └─ anything else ─▶ held
+
+What is held stays where it is, unacknowledged. A verdict is kept with it: only the telling is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pika
+
+from adapters.amqp_lane import Publication
+from adapters.amqp_publisher import Publisher
+from hub.plugin import Accept, Conflict, Context, Delivered, Finding, Incoming, Outcome, Rejected, Unavailable
+
+MEDIA_TYPE = re.compile(
+    r'(?:application|text)/xml(?:\s*;\s*charset="?([a-z0-9._:-]{1,40})"?)?', re.IGNORECASE | re.ASCII
+)
+KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
+TEXT_CHARACTERS_MAX = 200
+
+CONFIRM_SECONDS = 10.0  # shorter than a drain: a stop may have to wait for it
+FINDINGS_MAX = 100
+FINDINGS_BYTES_MAX = 32_000  # RabbitMQ closes the connection above 128 kB of headers
+
+UNREADABLE = pika.BasicProperties()
+"""Stands for properties that cannot be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message is not taken; ``id`` names the record of it, if there is one."""
+
+    code: str
+    id: str | None = None
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a message stays in its queue: ``unavailable``, ``reject_to`` or ``crashed``; ``code`` says more."""
+
+    reason: str
+    code: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Arrival:
+    """A message that the broker has delivered and that is not acknowledged yet."""
+
+    properties: pika.BasicProperties = field(repr=False)
+    body: bytes = field(repr=False)
+    refusal: Refusal | None = None  # the hub has judged it; whoever sent it is not told yet
+
+
+class Reception:
+    """Takes arrivals, from several threads at once. ``reject_to`` is exchange and routing key."""
+
+    def __init__(self, context: Context, accept: Accept, publisher: Publisher, reject_to: tuple[str, str]) -> None:
+        self._context, self._accept, self._publisher = context, accept, publisher
+        self._exchange, self._routing_key = reject_to
+
+    def take(self, arrival: Arrival) -> Held | None:
+        """Return ``None`` once the message may leave its queue, else why it must stay."""
+        if arrival.refusal is None:
+            try:
+                arrival.refusal = self._hand_in(arrival)
+            except Unavailable:
+                return Held("unavailable")
+        if arrival.refusal is None:
+            return None
+        outcome = self._tell(arrival.refusal, arrival.body)
+        return None if isinstance(outcome, Delivered) else Held("reject_to", outcome.code)
+
+    def _hand_in(self, arrival: Arrival) -> Refusal | None:
+        """Return why it is not taken, ``None`` once it is on disk; a repetition is on disk already."""
+        try:
+            incoming = described(arrival, self._context)
+        except Rejected as unfit:
+            if self._context.desk:
+                self._context.desk.count(self._context.name, unfit.code)
+            return Refusal(unfit.code)
+        try:
+            self._accept(incoming)
+        except Rejected as rejected:
+            return Refusal(rejected.code, rejected.id, rejected.findings)
+        except Conflict as conflict:
+            return Refusal("conflict", conflict.id)
+        return None
+
+    def _tell(self, refusal: Refusal, body: bytes) -> Outcome:
+        """Publish the body as it came, with the verdict beside it and nothing else.
+
+        What its sender wrote beside it is left behind: a reply_to would be obeyed, a CC or an expiration carried out.
+        """
+        headers = {"x-hub-code": refusal.code}
+        if refusal.id:
+            headers["x-hub-id"] = refusal.id
+        if refusal.findings:
+            headers["x-hub-findings"] = _written(refusal.findings)
+        # The message id is ours: the publisher finds by it what the broker returns.
+        properties = pika.BasicProperties(headers=headers, delivery_mode=2, message_id=str(uuid.uuid4()))
+        publication = Publication(self._exchange, self._routing_key, body, properties)
+        deadline = time.monotonic() + CONFIRM_SECONDS
+        return self._publisher.deliver(publication, deadline, self._context.limits.connect.total_seconds())
+
+
+def described(arrival: Arrival, context: Context) -> Incoming:
+    """Return what is handed in.
+
+    The sender is the source's: ``user_id``, ``app_id`` and headers are what a publisher says of itself. Neither is
+    ``message_id`` an idempotency key: publishers count from 1 after every start, and a key that is bound to other
+    content would make conflicts of good messages. A redelivery is known by the profile's identity or its digest.
+
+    Raises:
+        Rejected: The hub takes nothing like it. Nothing of it is recorded.
+    """
+    properties = arrival.properties
+    if properties is UNREADABLE:
+        raise Rejected("header")
+    if properties.content_encoding:
+        raise Rejected("content_encoding")
+    charset = _charset(properties.content_type)
+    if len(arrival.body) > context.limits.max_body:
+        raise Rejected("body_too_large")
+    headers: Mapping[object, object] = properties.headers or {}
+    key = _header(headers, "idempotency-key")
+    if key is not None and not KEY.fullmatch(key):
+        raise Rejected("header")
+    return Incoming(
+        body=arrival.body,
+        source=context.name,
+        sender=context.sender or "",
+        charset=charset,
+        idempotency_key=key,
+        sender_reference=_header(headers, "sender-reference"),
+        recipient=_header(headers, "recipient"),
+    )
+
+
+def _charset(content_type: object) -> str | None:
+    """Return what the publisher claims about the encoding. No content type claims nothing; the guard looks itself."""
+    if not content_type:
+        return None
+    match = MEDIA_TYPE.fullmatch(content_type.strip()) if isinstance(content_type, str) else None
+    if match is None:
+        raise Rejected("media_type")
+    return match[1]
+
+
+def _header(headers: Mapping[object, object], name: str) -> str | None:
+    """Return a printable text of at most 200 characters; the name may be written in any case, but once."""
+    values = [value for found, value in headers.items() if isinstance(found, str) and found.lower() == name]
+    if not values:
+        return None
+    text = values[0].strip() if isinstance(values[0], str) else ""
+    if len(values) > 1 or not 0 < len(text) <= TEXT_CHARACTERS_MAX or not text.isprintable():
+        raise Rejected("header")
+    return text
+
+
+def _written(findings: Sequence[Finding]) -> str:
+    """Return rule, path and line of each as JSON, without the texts: they may quote the document."""
+    written: list[str] = []
+    size = 0
+    for finding in findings[:FINDINGS_MAX]:
+        one = json.dumps({"rule": finding.rule, "path": finding.path, "line": finding.line})
+        size += len(one) + 2
+        if size > FINDINGS_BYTES_MAX:
+            break
+        written.append(one)
+    return f"[{', '.join(written)}]"

@@ -1,0 +1,91 @@
+"""Takes messages from a queue of RabbitMQ. Acknowledged is what is on disk, and what its sender was told of.
+
+    inbound:
+      antragsportal-queue:
+        adapter: amqp
+        sender: antragsportal               # whoever may publish to the queue is this sender
+        url: env:AMQP_URL
+        queue: hub.in
+        reject_to: rejected/antragsportal   # EXCHANGE/KEY; "/NAME" means the queue of that name
+
+- A message carries its document as body, ``content_type`` application/xml or text/xml, no ``content_encoding``, and if
+  need be the headers ``idempotency-key``, ``sender-reference`` and ``recipient``, as over HTTP.
+- A rejected one goes to ``reject_to``, byte for byte, with ``x-hub-code``, ``x-hub-id`` (where it is on record) and
+  ``x-hub-findings`` (JSON: rule, path, line). It may come there twice: a lost connection repeats it.
+- Where nothing can be stored, or ``reject_to`` takes nothing, at most ``prefetch`` messages stay unacknowledged here.
+- The broker gives out again what was held for longer than its ``consumer_timeout`` (30 minutes). Quorum queues count
+  that: set ``x-delivery-limit`` to -1 or a dead letter exchange, or RabbitMQ 4 drops a message after 20 times.
+- Queue, exchange and bindings are made by whoever runs the broker. ``prefetch`` times ``max_body`` fits into memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from adapters.amqp_arrival import Reception
+from adapters.amqp_broker import EXCHANGE, ROUTING_KEY, SHARED, BrokerSettings, parameters, plain_problem
+from adapters.amqp_consumer import Consumer
+from hub.plugin import Accept, Adapter, Context, StopSignal
+
+_QUEUE = re.compile(r"[^\x00-\x1f\x7f]{1,127}")
+
+
+def _target(value: str) -> str:
+    exchange, slash, key = value.rpartition("/")
+    if not slash or not EXCHANGE.fullmatch(exchange) or not ROUTING_KEY.fullmatch(key):
+        raise ValueError(
+            "expected EXCHANGE/KEY, where rejected messages go, such as rejected/portal; the key is 1 to 200 "
+            f"characters of A-Z a-z 0-9 _ . -, found {value[:60]!a}"
+        )
+    return value
+
+
+class AmqpIn(BrokerSettings):
+    """Which queue to take from, and where rejections go."""
+
+    queue: str
+    prefetch: int = Field(default=20, ge=1, le=1000)
+    reject_to: Annotated[str, AfterValidator(_target)]
+
+    @property
+    def rejections(self) -> tuple[str, str]:
+        """Return exchange and routing key for what is rejected."""
+        exchange, _, key = self.reject_to.rpartition("/")
+        return exchange, key
+
+
+class AmqpListener:
+    """Consumes one queue. A broker that is away is no failure: it is tried until it is there."""
+
+    def __init__(self, settings: AmqpIn, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+
+    def listen(self, accept: Accept, stop: StopSignal) -> None:
+        """Take messages until ``stop`` is set, then let those in hand finish."""
+        settings, context = self._settings, self._context
+        publisher = SHARED.borrow(settings, context)
+        try:
+            reception = Reception(context, accept, publisher, settings.rejections)
+            dial = partial(parameters, settings, context)
+            Consumer(context, settings.queue, settings.prefetch, dial, reception.take).run(stop)
+        finally:
+            SHARED.give_back(publisher)
+
+
+def _check(settings: AmqpIn, context: Context) -> Iterable[tuple[tuple[str, ...], str]]:
+    problem = plain_problem(settings, context)
+    if problem is not None:
+        yield ("url",), problem
+    if not _QUEUE.fullmatch(settings.queue):
+        yield ("queue",), "expected the name of a queue: 1 to 127 characters without control characters"
+    if settings.rejections == ("", settings.queue):
+        yield ("reject_to",), "is the queue itself: what is rejected would come back for ever"
+
+
+ADAPTER_IN = Adapter(name="amqp", settings=AmqpIn, listener=AmqpListener, check=_check)

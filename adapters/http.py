@@ -1,0 +1,208 @@
+"""Takes messages over HTTP. Starts uvicorn with everything switched off that a message endpoint does not need."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import socket
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
+
+import uvicorn
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from adapters.http_app import MessageApp
+from adapters.http_protocol import Bounds, protocol_class
+from hub.plugin import Accept, Adapter, Context, Secret, SecretRef, Settings, StopSignal, TlsSettings
+
+BACKLOG = 256
+
+
+def _address(value: str) -> str:
+    match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", value)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(f"expected HOST:PORT such as 127.0.0.1:8080, got {value!r}")
+    return value
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"(/(?!\.\.?(/|\Z))[A-Za-z0-9._~-]+)+", value):
+        raise ValueError(f"expected a path such as /v1/messages, got {value!r}")
+    return value
+
+
+def _several(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+_REFERENCE = {"type": "string", "pattern": "^(env|file):."}
+_ONE_OR_SEVERAL = {"anyOf": [_REFERENCE, {"type": "array", "items": _REFERENCE, "minItems": 1}]}
+
+
+class SenderLogin(Settings):
+    """How a sender proves who it is: one token, or several while one replaces the other."""
+
+    token: Annotated[
+        tuple[Secret, ...], BeforeValidator(_several), Field(min_length=1), WithJsonSchema(_ONE_OR_SEVERAL)
+    ]
+
+
+class HttpIn(Settings):
+    """Where to listen, and who may hand in."""
+
+    listen: Annotated[str, AfterValidator(_address)] = "127.0.0.1:8080"
+    path: Annotated[str, AfterValidator(_path)] = "/v1/messages"
+    tls: TlsSettings | None = None
+    senders: Mapping[str, SenderLogin] = Field(min_length=1)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return host and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def problems(settings: HttpIn, _: Context) -> Iterable[tuple[tuple[str, ...], str]]:
+    """Yield what is wrong with the settings and can be seen without opening anything."""
+    if settings.tls is not None and not (settings.tls.certificate and settings.tls.key):
+        yield ("tls",), "expected certificate and key"
+    owners: dict[SecretRef, str] = {}
+    for name, login in settings.senders.items():
+        for reference in login.token:
+            if owners.setdefault(reference, name) != name:
+                yield ("senders", name, "token"), f"is the token of {owners[reference]} as well: who is it?"
+
+
+class HttpListener:
+    """Serves one source. ``port`` is known once ``wait_bound`` returns true (``listen: 127.0.0.1:0`` takes any)."""
+
+    def __init__(self, settings: HttpIn, context: Context, bounds: Bounds | None = None) -> None:
+        self._settings = settings
+        self._context = context
+        self._bounds = bounds or Bounds()
+        self._logins = _Logins(settings.senders, context)
+        self.bound = threading.Event()
+        self.port = 0
+        self._listening: socket.socket | None = None
+        self._inherited: socket.socket | None = None
+
+    def wait_bound(self, seconds: float) -> bool:
+        """Return whether connections are taken, after at most that many seconds."""
+        return self.bound.wait(seconds)
+
+    def take_over(self, former: object) -> None:
+        """Serve the same address without a gap: share the former listener's socket, and what queues at it."""
+        if isinstance(former, HttpListener) and former._settings.address == self._settings.address:
+            self._inherited = former._listening.dup() if former._listening else None
+
+    def listen(self, accept: Accept, stop: StopSignal) -> None:
+        """Serve until ``stop`` is set, then let running requests finish.
+
+        Raises:
+            OSError: The address is taken, or a certificate cannot be read.
+        """
+        app = MessageApp(self._settings.path, self._logins.find, self._context, accept, self._bounds.linger)
+        try:
+            with self._inherited or _listening_socket(*self._settings.address) as listening:
+                self._listening, self._inherited = listening, None
+                server = _Server(self._config(app), stop)
+                self.port = int(listening.getsockname()[1])
+                self.bound.set()
+                server.run(sockets=[listening])
+        finally:
+            self._listening = None
+            self.bound.clear()
+            app.close()
+
+    def _config(self, app: MessageApp) -> uvicorn.Config:
+        config = uvicorn.Config(
+            app,
+            http=protocol_class(self._bounds, app.count),
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=self._bounds.keep_alive,
+            timeout_graceful_shutdown=self._bounds.finish,
+        )
+        config.load()
+        if self._settings.tls is not None:
+            if self._context.server_tls is None:
+                raise OSError("this context cannot serve TLS")
+            config.ssl = self._context.server_tls(self._settings.tls)
+        return config
+
+
+class _Server(uvicorn.Server):
+    """Ends when the hub says so, and leaves signals to it."""
+
+    def __init__(self, config: uvicorn.Config, stop: StopSignal) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    async def on_tick(self, counter: int) -> bool:
+        return self._stop.is_set() or await super().on_tick(counter)
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol written out asyncio sets TCP_NODELAY; without it each answer waits 40 ms for an ACK.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+class _Logins:
+    """Finds the sender behind a token. A token that cannot be read lets nobody in, and is warned about once."""
+
+    def __init__(self, senders: Mapping[str, SenderLogin], context: Context) -> None:
+        self._senders = senders
+        self._context = context
+        self._unreadable: set[SecretRef] = set()
+
+    def find(self, authorizations: Sequence[bytes]) -> str | None:
+        """Return who this is; nobody, unless exactly one header holds exactly one sender's token."""
+        if len(authorizations) != 1:
+            return None
+        scheme, _, token = authorizations[0].partition(b" ")
+        if scheme.lower() != b"bearer" or not token.strip():
+            return None
+        offered = hashlib.sha256(token.strip()).digest()
+        found = set()
+        for name, login in self._senders.items():
+            for reference in login.token:
+                secret = self._read(reference)
+                # All are compared, whichever fits: the time says nothing about them.
+                if secret and hmac.compare_digest(offered, hashlib.sha256(secret).digest()):
+                    found.add(name)
+        return found.pop() if len(found) == 1 else None
+
+    def _read(self, reference: SecretRef) -> bytes | None:
+        try:
+            secret = self._context.secret(reference).strip().encode()
+        except (OSError, KeyError):
+            secret = b""
+        if not secret and reference not in self._unreadable:
+            self._unreadable.add(reference)
+            self._context.log.warning("secret_unreadable", source=self._context.name, secret_ref=str(reference))
+            if self._context.desk:
+                self._context.desk.count(self._context.name, "secret_unreadable")
+        elif secret:
+            self._unreadable.discard(reference)
+        return secret or None
+
+
+ADAPTER = Adapter(name="http", settings=HttpIn, listener=HttpListener, check=problems)

@@ -1,0 +1,38 @@
+"""The list of what is measured. One scenario differs from the first in one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+BASE = "amqp-10k"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One way through the hub; ``yardstick``: with the prototype in turn, ``rounds`` times."""
+
+    name: str
+    says: str
+    sink: Literal["amqp", "soap", "folder"] = "amqp"
+    kilobytes: int = 10
+    store: Literal["sqlite", "postgresql"] = "sqlite"
+    workers: int = 2
+    towns: int = 1
+    sync_us: int = 0
+    yardstick: bool = False
+    rounds: int = 1
+    starts_only: bool = False
+
+
+SCENARIOS = (
+    Scenario(BASE, "HTTP, XSD, XSLT, target XSD, SQLite, AMQP confirmed", yardstick=True, rounds=2),
+    Scenario("amqp-100k", "the same with 100 KB", kilobytes=100, yardstick=True),
+    Scenario("soap-10k", "SOAP out, reply read", sink="soap"),
+    Scenario("folder-10k", "folder out, synced and renamed", sink="folder"),
+    Scenario("postgresql", "PostgreSQL instead of SQLite", store="postgresql"),
+    Scenario("one-worker", "one XML worker instead of two", workers=1),
+    Scenario("destinations-300", "300 towns, one after the other, instead of one", towns=300),
+    Scenario("slow-disk", "1 ms more for every fsync", sync_us=1000, yardstick=True),
+    Scenario("start-up", "from the command to ready, all shipped standards compiled", starts_only=True, rounds=3),
+)

@@ -1,0 +1,30 @@
+"""``reload``: what is asked of the running daemon itself."""
+
+from __future__ import annotations
+
+import click
+
+from hub.cli.common import FAILED, UNAVAILABLE, say
+from hub.cli.session import Session, actor
+from hub.errors import ConfigError, Problem
+
+
+@click.command()
+@click.pass_obj
+def reload(session: Session) -> None:
+    """Put the configuration on disk into service: wholly, or not at all."""
+    from hub.daemon.control import NAME, ask
+
+    state_dir = session.settings.state_dir
+    try:
+        answer = ask(state_dir, {"do": "reload", "actor": actor()})
+    except OSError as error:
+        say(f"no daemon answers at {state_dir / NAME} ({error.strerror or type(error).__name__})")
+        raise click.exceptions.Exit(UNAVAILABLE) from error
+    if answer["ok"]:
+        say(f"reloaded, snapshot {answer['snapshot'][:12]}")
+        return
+    if "problems" in answer:
+        raise ConfigError([Problem(**one) for one in answer["problems"]])
+    say(f"not reloaded, the old configuration goes on: {answer['error']}")
+    raise click.exceptions.Exit(FAILED)

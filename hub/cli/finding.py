@@ -1,0 +1,199 @@
+"""``messages list|show``: what happened to which message."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hub.cli.common import (
+    FAILED,
+    USAGE,
+    Text,
+    Time,
+    check_reason,
+    json_option,
+    printable,
+    put_items,
+    put_json,
+    put_table,
+    say,
+)
+from hub.cli.session import Session
+
+if TYPE_CHECKING:
+    from hub.service import Timeline
+    from hub.store.api import Filter, Payload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STATES = ("waiting", "sending", "taken", "delivered", "dead", "closed", "rejected", "attention", "open")
+
+
+def filters(why: str = "--reason") -> Callable[[F], F]:
+    """Give a command the filters of a listing. ``why`` is the option that asks why a delivery waits or is dead."""
+
+    def give(command: F) -> F:
+        for option in reversed(
+            (
+                click.option("--state", type=click.Choice(STATES)),
+                click.option("--route", type=Text()),
+                click.option("--municipality", type=Text(), help="The owner's key."),
+                click.option("--destination", type=Text()),
+                click.option("--sender", type=Text()),
+                click.option(
+                    "--reference",
+                    type=Text(),
+                    help="Of a sender, a message id, a key, a file number.",
+                ),
+                click.option("--type", "type_", type=Text(), metavar="GLOB", help="standard/version/name, with globs."),
+                click.option(why, "because", type=Text(), help="Why a delivery waits or is dead."),
+                click.option("--since", type=Time()),
+                click.option("--until", type=Time()),
+            )
+        ):
+            command = option(command)
+        return command
+
+    return give
+
+
+def filter_of(asked: Mapping[str, Any]) -> Filter:
+    """Return the filter that a command's options mean."""
+    from hub.store.api import Filter
+
+    return Filter(
+        state=asked.get("state"),
+        route=asked.get("route"),
+        municipality=asked.get("municipality"),
+        destination=asked.get("destination"),
+        sender=asked.get("sender"),
+        reference=asked.get("reference"),
+        type=asked.get("type_"),
+        reason=asked.get("because"),
+        since=asked.get("since"),
+        until=asked.get("until"),
+    )
+
+
+class Cursor(click.ParamType[str]):
+    """Where a page of a listing ended, as the listing has given it."""
+
+    name = "cursor"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch("[0-9]{1,18}", value):
+            self.fail("expected what a listing has given as `next`", param, ctx)
+        return str(value)
+
+
+@click.group()
+def messages() -> None:
+    """Find messages and understand them."""
+
+
+@messages.command("list")
+@filters()
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--after", type=Cursor(), help="Go on where the last page ended.")
+@json_option
+@click.pass_obj
+def list_(session: Session, /, limit: int, after: str | None, as_json: bool, **asked: Any) -> None:
+    """List messages, newest first."""
+    from hub import view
+
+    records, next_ = session.hub().find(filter_of(asked), limit=limit, after=after)
+    if as_json:
+        put_items([view.message_json(record) for record in records], next_)
+        return
+    rows = []
+    for record in records:
+        where = ", ".join(f"{one.destination or '?'} {one.state}" for one in record.deliveries)
+        why = record.code or ", ".join(sorted({one.reason for one in record.deliveries if one.reason}))
+        received = record.received_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        rows.append((received, record.id, record.status, record.type or "?", record.sender, where, why))
+    put_table(("received", "id", "status", "type", "sender", "deliveries", "reason"), rows)
+    if next_:
+        say(f"more: --after {next_}")
+
+
+@messages.command()
+@click.argument("id_", metavar="ID")
+@click.option("--payload", "role", type=click.Choice(["received", "outgoing", "reply", "fault", "findings"]))
+@click.option("--reason", help="Why the payload is read; it stands in the audit.")
+@json_option
+@click.pass_obj
+def show(session: Session, id_: str, role: str | None, reason: str | None, as_json: bool) -> None:
+    """Show one message: every event, attempt, phase and reason; with --payload its bytes."""
+    from hub.store.api import PayloadRole
+
+    if (role is None) != (reason is None):
+        raise click.UsageError("--payload and --reason go together: reading a payload is audited")
+    hub = session.hub()
+    timeline = hub.timeline(id_) if printable(id_) == id_ else None
+    if timeline is None:
+        say(f"there is no message or delivery {id_}")
+        raise click.exceptions.Exit(FAILED)
+    if role is not None:
+        _put_payload(hub.payload(id_, PayloadRole(role), check_reason(reason or "")), timeline, role)
+        return
+    if as_json:
+        put_json(_timeline_json(timeline))
+    else:
+        _tell(timeline)
+
+
+def _put_payload(found: Sequence[Payload], timeline: Timeline, role: str) -> None:
+    if not found:
+        say(f"there is no payload {role}, or it is erased")
+        raise click.exceptions.Exit(FAILED)
+    if len(found) > 1:
+        names = "\n".join(f"    {one.id}  {one.destination}" for one in timeline.record.deliveries)
+        say(f"there are {len(found)} payloads {role}; name one of the deliveries\n{names}")
+        raise click.exceptions.Exit(USAGE)
+    sys.stdout.buffer.write(found[0].body)
+    sys.stdout.buffer.flush()
+
+
+def _timeline_json(timeline: Timeline) -> dict[str, Any]:
+    from hub import view
+
+    shown = view.message_json(timeline.record)
+    for delivery in shown["deliveries"]:
+        delivery["events"] = [view.event_json(event) for event in timeline.events[delivery["id"]]]
+    shown["findings"] = list(timeline.findings)
+    shown["payloads"] = [
+        {"role": info.role, "size": info.size, "sha256": info.sha256, "delivery": info.delivery_id}
+        for info in timeline.payloads
+    ]
+    return shown
+
+
+def _tell(timeline: Timeline) -> None:
+    record = timeline.record
+    click.echo(f"message    {record.id}  {record.status}{'  ' + record.code if record.code else ''}")
+    click.echo(f"type       {record.type or 'unknown'}{'  (test)' if record.test else ''}")
+    click.echo(f"from       {record.sender} by {record.source}, to {record.recipient or 'nobody'}")
+    click.echo(f"received   {record.received_at.astimezone().isoformat(timespec='seconds')}")
+    click.echo(f"snapshot   {record.snapshot[:12]}")
+    if record.parent_id:
+        click.echo(f"replays    {record.parent_id}")
+    for finding in timeline.findings:
+        line = f"line {finding['line']}" if finding.get("line") else ""
+        click.echo(f"finding    {finding['rule']} {line} {printable(finding['path'])}")
+    for one in record.deliveries:
+        click.echo(f"\ndelivery   {one.id}  {one.state}{'  ' + one.reason if one.reason else ''}")
+        click.echo(f"           to {one.destination or 'nowhere'} by route {one.route or '-'}")
+        if one.replay_of:
+            click.echo(f"           replays {one.replay_of}")
+        for name, value in record.values.get(one.id, {}).items():
+            click.echo(f"           {name}: {printable(value)}")
+        for event in timeline.events[one.id]:
+            facts = [event.reason, event.phase, event.code, event.actor if event.actor != "hub" else ""]
+            took = f"{event.duration.total_seconds() * 1000:.0f} ms" if event.duration is not None else ""
+            due = f"next {event.due_at.astimezone():%H:%M:%S}" if event.kind == "deferred" and event.due_at else ""
+            at = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+            click.echo(f"  {at}  {event.kind:10} {'  '.join(fact for fact in (*facts, took, due) if fact)}")

@@ -1,0 +1,134 @@
+"""One call of the program: where its deployment lies, and what was opened for it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hub.cli.common import now, printable
+from hub.errors import ConfigError, Problem, StoreBusy, StoreError, Unavailable
+from hub.files import Files
+
+if TYPE_CHECKING:
+    from hub.config.process import ProcessSettings
+    from hub.deployment import Deployment
+    from hub.inspection import Snapshot
+    from hub.service import Hub
+    from hub.snapshot import Compiled
+    from hub.store.api import Store
+
+NO_CONFIG = "there is no such file; name it with -c, or make one: xoev-hub init DIR"
+
+
+class Session:
+    """One call of the program: the deployment it speaks of, and what is opened for it."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = Path(os.path.abspath(config))  # noqa: PTH100  # resolve() would follow links out of the folder
+        self._files = Files(self.base)
+        self._store: Store | None = None
+
+    @property
+    def base(self) -> Path:
+        return self.config.parent
+
+    @cached_property
+    def settings(self) -> ProcessSettings:
+        from hub.config.process import load_process
+
+        return load_process(self.base)
+
+    def compile(self) -> Compiled:
+        """Compile the snapshot in this process."""
+        from hub.snapshot import compile_snapshot
+
+        if not self.config.is_file():
+            raise ConfigError([Problem(str(self.config), 0, 0, "", NO_CONFIG)])
+        if str(self.base) not in sys.path:
+            sys.path.insert(0, str(self.base))  # steps may live beside routes.yaml
+        settings = self.settings
+        return compile_snapshot(self._files, self.config.name, stage=settings.stage, state_dir=settings.state_dir)
+
+    def deployment(self) -> Deployment:
+        """Return what routes.yaml says, without compiling schemas and steps.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        from hub.config import load
+
+        return load(self.config, stage=self.settings.stage)
+
+    def snapshot(self) -> Snapshot:
+        """Return the compiled snapshot.
+
+        Raises:
+            ConfigError: It cannot be compiled.
+        """
+        compiled = self.compile()
+        if compiled.snapshot is None:
+            raise ConfigError(compiled.errors)
+        return compiled.snapshot
+
+    def open_store(self, mode: Literal["daemon", "cli"] = "cli") -> Store:
+        """Return the store; it is closed when the command ends.
+
+        Raises:
+            Unavailable: It is not there, or cannot be used.
+            StoreBusy: A daemon has it; only where ``mode`` asks to be one.
+            PermissionError: It belongs to somebody else.
+        """
+        from hub import log
+        from hub.store import open_store
+
+        log.configure(level="WARNING")  # what was done, the command says itself
+        settings = self.settings
+        _refuse_foreign(settings.store)
+        try:
+            self._store = open_store(settings.store, state_dir=settings.state_dir, mode=mode)
+        except StoreBusy:
+            raise
+        except StoreError as error:
+            raise Unavailable(str(error)) from error
+        return self._store
+
+    def keep_snapshot(self, store: Store, snapshot: Snapshot) -> None:
+        """Keep the files that a snapshot was compiled from: messages planned with it refer to them."""
+        from hub.versions import versions
+
+        store.keep_snapshot(snapshot.digest, self._files.contents, versions(), now())
+
+    def hub(self) -> Hub:
+        """Return the service over the existing store."""
+        from hub.service import Hub
+
+        return Hub(self.open_store(), now, actor=actor(), via="cli")
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if self._store is not None:
+            self._store.close()
+
+
+def _refuse_foreign(url: str) -> None:
+    """Tell a store that may not be read from one that is not there.
+
+    Raises:
+        PermissionError: Naming the file, or the folder above it.
+    """
+    _, is_file, name = url.partition("sqlite:///")
+    for place, needed in ((Path(name).parent, os.R_OK | os.X_OK), (Path(name), os.R_OK | os.W_OK)):
+        if is_file and place.exists() and not os.access(place, needed):
+            raise PermissionError(13, "not permitted", str(place))
+
+
+def actor() -> str:
+    """Return who is at the keyboard: the Unix user, or the one behind sudo."""
+    try:
+        return printable(os.environ.get("SUDO_USER") or getpass.getuser())[:100]
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

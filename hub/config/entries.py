@@ -1,0 +1,130 @@
+"""Senders, municipalities, partners, routes and tests: each entry by itself, so that a broken one hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from hub.config.document import Node
+from hub.config.lookup import part_of
+from hub.config.model import NAME, MunicipalityEntry, PartnerEntry, RouteEntry, SenderEntry, TestEntry
+from hub.config.run import Run
+from hub.config.steps import mark, read_steps
+from hub.config.validate import validated
+from hub.deployment import CheckSpec, Match, Municipality, Partner, Route, RouteTest, Sender, Target
+
+T = TypeVar("T")
+
+ARS_DIGITS = 12
+
+
+def read_entries(run: Run, section: str, read: Callable[[str, Node, Run], T | None]) -> dict[str, T]:
+    """Return the well-formed entries of a section by name."""
+    found = ((name, read(name, node, run)) for name, node in named(run, section))
+    return {name: entry for name, entry in found if entry is not None}
+
+
+def named(run: Run, section: str) -> Iterator[tuple[str, Node]]:
+    """Yield the entries whose name can be one; note the others."""
+    for name, node in run.names(section).items():
+        if NAME.fullmatch(name):
+            yield name, node
+        else:
+            expected = "expected letters, digits, `.`, `_` or `-`, at most 63, beginning with a letter or digit"
+            run.report.add(node.key_place, f"found the name {name!r}, {expected}")
+
+
+def read_sender(name: str, node: Node, run: Run) -> Sender | None:
+    # A sender of whom everything is usual may be written `name:` or `name: {}`.
+    entry = validated(SenderEntry, node.with_value({}) if node.value is None else node, run.report)
+    if entry is None:
+        return None
+    return Sender(name, entry.may_send, entry.may_address, entry.municipality, entry.return_to, entry.environment)
+
+
+def read_municipalities(run: Run) -> dict[str, Municipality]:
+    """Return the municipalities, each with those whose member it is."""
+    found = read_entries(run, "municipalities", _municipality)
+    around = part_of(found.values())
+    return {key: replace(one, part_of=around[key]) for key, one in found.items()}
+
+
+def _municipality(key: str, node: Node, run: Run) -> Municipality | None:
+    entry = validated(MunicipalityEntry, node, run.report)
+    if entry is None:
+        return None
+    ags = short_ags(entry.ags)
+    authorities = dict.fromkeys((*entry.authorities, f"ags:{ags}", f"ags:{entry.ags}"))
+    members = tuple(short_ags(member) for member in entry.members)
+    return Municipality(key, entry.name, ags, tuple(authorities), members, values=entry.values)
+
+
+def short_ags(number: str) -> str:
+    """Return the AGS of an ARS: Land, Regierungsbezirk, Kreis and Gemeinde without the Verband between them."""
+    is_ars = len(number) == ARS_DIGITS and number.isdecimal()
+    return number[:5] + number[9:] if is_ars else number
+
+
+def read_partner(key: str, node: Node, run: Run) -> Partner | None:
+    entry = validated(PartnerEntry, node, run.report)
+    return Partner(key, entry.authorities) if entry is not None else None
+
+
+def read_route(name: str, node: Node, run: Run) -> Route | None:
+    entry = validated(RouteEntry, node, run.report)
+    if entry is None:
+        return None
+    match = entry.match
+    return Route(
+        name=name,
+        match=Match(match.type, match.municipality, match.partner, match.sender, match.author, match.where),
+        checks=_checks(entry, node),
+        steps=read_steps(entry.steps, node.items.get("steps"), run),
+        deliver_to=_targets(entry, node.items["deliver_to"], run),
+        priority=entry.priority,
+        mark=mark(node.items["match"]),
+    )
+
+
+def _checks(entry: RouteEntry, node: Node) -> tuple[CheckSpec, ...]:
+    written = node.items.get("checks")
+    if entry.checks is None or written is None or not isinstance(written.value, list):
+        return (CheckSpec("xsd", "full", mark(node)),)
+    return tuple(
+        CheckSpec("xsd", check.xsd, mark(item)) for check, item in zip(entry.checks, written.value, strict=True)
+    )
+
+
+def _targets(entry: RouteEntry, node: Node, run: Run) -> tuple[Target, ...]:
+    items = node.value if isinstance(node.value, list) else [node]
+    return tuple(
+        Target(target.to, read_steps(target.steps, item.items.get("steps"), run), mark(item.items.get("to", item)))
+        for target, item in zip(entry.deliver_to, items, strict=True)
+    )
+
+
+def read_tests(run: Run) -> Mapping[str, tuple[RouteTest, Node]]:
+    """Return the well-formed tests by name, each with its node."""
+    found: dict[str, tuple[RouteTest, Node]] = {}
+    for node in run.tree.tests:
+        entry = validated(TestEntry, node, run.report)
+        if entry is None:
+            continue
+        if entry.name in found:
+            first = found[entry.name][1]
+            run.report.add(node.items["name"].place, f"a test of this name stands in {first.file}:{first.line} already")
+            continue
+        message = run.file(entry.message, node.items["message"])
+        expect = entry.expect
+        test = RouteTest(
+            name=entry.name,
+            message=message or entry.message,
+            sender=entry.sender,
+            route=expect.route,
+            deliver_to=expect.deliver_to,
+            rejected=expect.rejected,
+            mark=mark(node),
+        )
+        found[entry.name] = (test, node)
+    return found

@@ -1,0 +1,279 @@
+"""The grammar of routes.yaml (INTERFACE §3), entry by entry. Shapes only: what a name refers to is checked later.
+
+Every scalar arrives as text; the types here say how it is read. Short forms (``keep_rejected: 7d``, one name where a
+list may stand) are widened before they are checked.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from hub.config.globs import segments
+from hub.config.validate import LATER, later
+from hub.plugin import Duration, Size
+
+
+class Grammar(BaseModel):
+    """Base of everything here: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+# --- scalars ------------------------------------------------------------------------------------------------------
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_AGS = re.compile(r"[0-9]{2}|[0-9]{3}|[0-9]{5}|[0-9]{8}|[0-9]{12}", re.ASCII)
+_AUTHORITY = re.compile(r"[^\s:*?]+:[^\s*?]+")
+_PARTNER_AUTHORITY = re.compile(r"[^\s:*?]+:(\*|[^\s*?]+)")
+_GLOB = re.compile(r"[^\s/\[\]]+(/[^\s/\[\]]+){0,2}")
+_LONGEST = timedelta(days=3660)
+
+
+def _ags(text: str) -> str:
+    if not _AGS.fullmatch(text):
+        raise ValueError(f"found {text!r}, expected an AGS such as 03103000, a county's such as 03151, or an ARS")
+    return text
+
+
+def _authority(text: str) -> str:
+    if not _AUTHORITY.fullmatch(text):
+        raise ValueError(f"found {text!r}, expected an authority key PREFIX:NUMBER such as psw:03103000")
+    return text
+
+
+def _partner_authority(text: str) -> str:
+    if not _PARTNER_AUTHORITY.fullmatch(text):
+        raise ValueError(f"found {text!r}, expected an authority key such as bap:4711, or a whole prefix such as bap:*")
+    return text
+
+
+def _type(text: str) -> str:
+    if not _GLOB.fullmatch(text):
+        raise ValueError(f"found {text!r}, expected globs STANDARD/VERSION/NAME such as xgewerbeanzeige/2.2/*")
+    return "/".join(segments(text))
+
+
+def _positive(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= _LONGEST:
+        raise ValueError("expected a duration of more than nothing and at most ten years")
+    return value
+
+
+def _bounded(value: timedelta) -> timedelta:
+    if value > _LONGEST:
+        raise ValueError("expected a duration of at most ten years")
+    return value
+
+
+def _reason(text: str) -> str:
+    if text.lower() in ("", "true", "false", "yes", "no", "on", "off", "1", "0"):
+        raise ValueError(f"found {text!r}, expected the reason why plaintext is acceptable here")
+    return text
+
+
+def _order(text: str) -> str:
+    if text not in ("none", "sender", "recipient") and not re.fullmatch(r"key:\S+", text):
+        raise ValueError(f"found {text!r}, expected none, sender, recipient or key:NAME")
+    return text
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _widened(key: str, entry: Any) -> BeforeValidator:
+    """Let a text stand for ``{key: text}``; editors are told both forms."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, str | entry)
+
+
+Ags: TypeAlias = Annotated[str, AfterValidator(_ags)]
+Span: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
+TypeGlob: TypeAlias = Annotated[str, AfterValidator(_type)]
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_several, str | list[str])]
+TypeGlobs: TypeAlias = Annotated[tuple[TypeGlob, ...], BeforeValidator(_several, str | list[str])]
+Amount: TypeAlias = Annotated[Size, Field(ge=1, le=4_000_000_000)]
+Environment: TypeAlias = Literal["production", "test"]
+Insecure: TypeAlias = Annotated[str, AfterValidator(_reason)]
+
+
+# --- files, senders, municipalities, partners ---------------------------------------------------------------------
+
+
+class Include(Grammar):
+    """Another file. ``path`` may be a glob; ``only: "{name}"`` means the file's name without its suffix."""
+
+    path: str
+    only: Text | None = None
+
+
+class SenderEntry(Grammar):
+    may_send: TypeGlobs = ("*/*/*",)
+    may_address: Texts = ("*",)
+    municipality: Text | None = None
+    return_to: Text | None = None
+    environment: Environment = "production"
+
+
+class MunicipalityEntry(Grammar):
+    name: Text
+    ags: Ags
+    authorities: tuple[Annotated[str, AfterValidator(_authority)], ...] = ()
+    members: tuple[Text, ...] = ()
+    values: dict[str, str] = Field(default_factory=dict)
+    procedures: dict[str, Any] = Field(default_factory=dict)
+
+
+class PartnerEntry(Grammar):
+    authorities: tuple[Annotated[str, AfterValidator(_partner_authority)], ...] = ()
+
+
+# --- steps and checks ---------------------------------------------------------------------------------------------
+
+
+class StepEntry(Grammar):
+    xslt: Text | None = None
+    python: Text | None = None
+    validate_: Text | None = Field(default=None, alias="validate")
+
+    @model_validator(mode="after")
+    def _one(self) -> StepEntry:
+        if len(self.model_fields_set) != 1 or not self.value:
+            raise ValueError("expected exactly one of xslt, python and validate")
+        return self
+
+    @property
+    def kind(self) -> Literal["xslt", "python", "validate"]:
+        return "xslt" if self.xslt else "python" if self.python else "validate"
+
+    @property
+    def value(self) -> str:
+        return self.xslt or self.python or self.validate_ or ""
+
+
+class CheckEntry(Grammar):
+    xsd: Literal["full", "header"]  # `xsd: full` is the long form of `xsd`
+
+
+def _check(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+    for name in names:
+        if name != "xsd":
+            raise ValueError(later(name) if name in LATER else f"found {name!r}, expected `xsd` or `xsd: header`")
+    return {"xsd": "full"} if isinstance(value, str) else value
+
+
+Steps: TypeAlias = tuple[StepEntry, ...]
+Checks: TypeAlias = tuple[Annotated[CheckEntry, BeforeValidator(_check, Literal["xsd"] | CheckEntry)], ...]
+
+
+# --- endpoints: the keys that belong to the hub, whatever the adapter ---------------------------------------------
+
+
+class KeepRejectedEntry(Grammar):
+    for_: Annotated[Duration, AfterValidator(_bounded)] = Field(default=timedelta(days=7), alias="for")
+    up_to: Size = 1_000_000_000
+
+
+class InboundKeys(Grammar):
+    adapter: Text
+    max_body: Amount | None = None
+    max_text: Amount | None = None
+    keep_rejected: Annotated[KeepRejectedEntry, _widened("for", KeepRejectedEntry)] = KeepRejectedEntry()
+    sender: Text | None = None
+    environment: Environment = "production"
+    insecure: Insecure | None = None
+
+
+class RetryEntry(Grammar):
+    first: Span | None = None
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] | None = None
+    ceiling: Span | None = None
+    give_up_after: Span | None = None
+
+
+class TimeoutEntry(Grammar):
+    connect: Span | None = None
+    total: Span | None = None
+
+
+class OutboundKeys(Grammar):
+    adapter: Text
+    environment: Environment = "production"
+    retry: RetryEntry = RetryEntry()
+    on_unclear: Literal["retry", "hold"] | None = None
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] | None = None
+    ordered_by: Annotated[str, AfterValidator(_order)] = "none"
+    steps: Steps = ()
+    timeout: TimeoutEntry = TimeoutEntry()
+    max_reply: Amount | None = None
+    insecure: Insecure | None = None
+
+
+# --- routes and tests ---------------------------------------------------------------------------------------------
+
+
+class MatchEntry(Grammar):
+    type: TypeGlob
+    municipality: Texts | None = None
+    partner: Texts | None = None
+    sender: Texts | None = None
+    author: Texts | None = None
+    where: dict[str, Texts] = Field(default_factory=dict)
+
+
+class TargetEntry(Grammar):
+    to: Text
+    steps: Steps = ()
+
+
+Targets: TypeAlias = Annotated[
+    tuple[Annotated[TargetEntry, _widened("to", TargetEntry)], ...],
+    BeforeValidator(_several, str | list[str | TargetEntry]),
+]
+
+
+class RouteEntry(Grammar):
+    match: MatchEntry
+    checks: Checks | None = None
+    steps: Steps = ()
+    deliver_to: Targets = Field(min_length=1)
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+
+
+class ExpectEntry(Grammar):
+    route: Text | None = None
+    deliver_to: Texts | None = None
+    rejected: Text | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ExpectEntry:
+        if (self.rejected is None) == (self.route is None and self.deliver_to is None):
+            raise ValueError("expected either `rejected: CODE`, or `route` and `deliver_to`")
+        return self
+
+
+class TestEntry(Grammar):
+    name: Text
+    message: Text
+    sender: Text | None = None
+    expect: ExpectEntry
+
+
+class RoutesFile(Grammar):
+    """A whole file, for the JSON Schema; entries are validated one by one, so that a broken one hides no other."""
+
+    version: Literal["1"]
+    include: tuple[Annotated[Include, _widened("path", Include)], ...] = ()
+    senders: dict[str, SenderEntry] = Field(default_factory=dict)
+    inbound: dict[str, Any] = Field(default_factory=dict)
+    municipalities: dict[str, MunicipalityEntry] = Field(default_factory=dict)
+    partners: dict[str, PartnerEntry] = Field(default_factory=dict)
+    procedures: dict[str, Any] = Field(default_factory=dict)
+    destinations: dict[str, Any] = Field(default_factory=dict)
+    routes: dict[str, RouteEntry]
+    tests: tuple[TestEntry, ...] = ()

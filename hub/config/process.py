@@ -1,0 +1,164 @@
+"""Process settings: where the state lies, which store, how many workers. Environment beats hub.toml beats default.
+
+``hub.toml`` lies beside routes.yaml; its paths count from there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hub.config.report import Place, Report
+from hub.config.validate import unknown
+from hub.deployment import Environment
+from hub.errors import ConfigError
+
+FILE = "hub.toml"
+PREFIX = "XOEV_HUB_"
+WORKERS_MAX = 256
+_KEYS = ("state_dir", "store", "admin_listen", "workers", "stage")
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
+_STORE = re.compile(r"(sqlite|postgresql\+psycopg)://")
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """Settings of one process. ``store`` may hold a password."""
+
+    state_dir: Path
+    store: str = field(repr=False)
+    admin_listen: str = "127.0.0.1:8081"
+    workers: int = 1
+    stage: Environment = "production"
+
+
+def load_process(base: Path, environ: Mapping[str, str] = os.environ) -> ProcessSettings:
+    """Return the settings for the deployment in ``base``.
+
+    Raises:
+        ConfigError: With all problems of hub.toml and of the environment.
+    """
+    report = Report()
+    values: dict[str, tuple[Any, Place]] = _from_file(base / FILE, report)
+    for key in _KEYS:
+        name = PREFIX + key.upper()
+        if environ.get(name):
+            values[key] = (environ[name], Place(name, 0, 0, ""))
+    settings = _Reader(base, values, report).settings()
+    if report.failed:
+        raise ConfigError(report.problems())
+    return settings
+
+
+def _from_file(path: Path, report: Report) -> dict[str, tuple[Any, Place]]:
+    if not path.exists():
+        return {}
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        report.know(FILE, text)
+        found = tomllib.loads(text)
+    except OSError as error:
+        report.add(Place(FILE, 0, 0, ""), f"cannot be read: {error.strerror}")
+        return {}
+    except UnicodeDecodeError:
+        report.add(Place(FILE, 1, 1, ""), "is not UTF-8; expected UTF-8")
+        return {}
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        report.add(_syntax_place(str(error)), f"not TOML: {str(error).partition(' (at')[0]}")
+        return {}
+    values = {key: (value, _place(key, text)) for key, value in found.items()}
+    for key, (value, place) in values.items():
+        if key not in _KEYS:
+            report.add(place, unknown("key", key, _KEYS))
+        elif key == "store" and isinstance(value, str) and _PASSWORD.search(value):
+            report.cover(place)
+            report.add(place, "a password never stands in hub.toml; expected it in XOEV_HUB_STORE or in ~/.pgpass")
+    return {key: value for key, value in values.items() if key in _KEYS}
+
+
+def _place(key: str, text: str) -> Place:
+    """Return where a key of the top level stands; TOML's reader does not say it."""
+    found = re.search(rf"""^[ \t]*\[?["']?{re.escape(key)}["']?[ \t]*[=.\]]""", text, re.MULTILINE)
+    if found is None:
+        return Place(FILE, 0, 0, key)
+    line = text.count("\n", 0, found.start()) + 1
+    return Place(FILE, line, len(found[0]) - len(found[0].lstrip()) + 1, key)
+
+
+def _syntax_place(text: str) -> Place:
+    at = re.search(r"line (\d+), column (\d+)", text)
+    return Place(FILE, int(at[1]), int(at[2]), "") if at else Place(FILE, 1, 1, "")
+
+
+class _Reader:
+    """Reads each value; notes what is wrong and goes on with the default."""
+
+    def __init__(self, base: Path, values: Mapping[str, tuple[Any, Place]], report: Report) -> None:
+        self._base, self._values, self._report = base, values, report
+
+    def settings(self) -> ProcessSettings:
+        state_dir = self._base / (self._text("state_dir") or "var")
+        return ProcessSettings(
+            state_dir=state_dir,
+            store=self._store(state_dir),
+            admin_listen=self._listen(),
+            workers=self._workers(),
+            stage=self._stage(),
+        )
+
+    def _text(self, key: str) -> str | None:
+        value, place = self._values.get(key, (None, None))
+        if place is None or (isinstance(value, str) and value):
+            return value
+        self._problem(key, "text")
+        return None
+
+    def _store(self, state_dir: Path) -> str:
+        text = self._text("store")
+        if text is None:
+            return f"{_SQLITE}{state_dir / 'hub.db'}"
+        if not _STORE.match(text):
+            # The value is not shown: it may hold a password.
+            self._problem("store", "sqlite:///PATH or postgresql+psycopg://…", show=False)
+        if text.startswith(_SQLITE):
+            return f"{_SQLITE}{self._base / text.removeprefix(_SQLITE)}"
+        return text
+
+    def _listen(self) -> str:
+        text = self._text("admin_listen") or "127.0.0.1:8081"
+        found = _LISTEN.fullmatch(text)
+        if not found or int(found[2]) > 65535:
+            self._problem("admin_listen", "HOST:PORT such as 127.0.0.1:8081")
+        return text
+
+    def _workers(self) -> int:
+        value, place = self._values.get("workers", (None, None))
+        if place is None:
+            return os.cpu_count() or 1
+        text = str(value)
+        if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) and 1 <= int(text) <= WORKERS_MAX:
+            return int(text)
+        self._problem("workers", f"a whole number from 1 to {WORKERS_MAX}")
+        return 1
+
+    def _stage(self) -> Environment:
+        text = self._text("stage") or "production"
+        if text == "test":
+            return "test"
+        if text != "production":
+            self._problem("stage", "production or test")
+        return "production"
+
+    def _problem(self, key: str, expected: str, *, show: bool = True) -> None:
+        value, place = self._values[key]
+        if not show:
+            self._report.cover(place)
+        found = f"found {str(value)[:60]!r}, " if show else ""
+        self._report.add(place, f"{found}expected {expected}")

@@ -1,0 +1,77 @@
+"""What the configuration says of message types, against the standards that are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from hub.config.document import Node
+from hub.config.globs import meet, segments
+from hub.config.run import Run
+from hub.config.validate import unknown
+from hub.deployment import Route
+from hub.xml.profile import Profile
+from hub.xml.registry import Registry
+
+EVERY_NAME = "*"  # a profile that serves every root of its namespace
+
+
+def fitting(type_: str, registry: Registry) -> Iterator[Profile]:
+    """Yield the profiles of which some message fits the globs."""
+    standard, version, name = segments(type_)
+    for profile in registry.profiles.values():
+        if meet(standard, profile.standard) and meet(version, profile.version) and _has(profile.names, name):
+            yield profile
+
+
+def check_type(type_: str, node: Node, run: Run) -> None:
+    """Note globs that no message type of this deployment can ever fit, and which part of them is wrong."""
+    profiles = list(run.registry.profiles.values())
+    standard, version, name = segments(type_)
+    of_standard = [profile for profile in profiles if meet(standard, profile.standard)]
+    of_version = [profile for profile in of_standard if meet(version, profile.version)]
+    if not of_standard:
+        text = unknown("standard", standard, {profile.standard for profile in profiles})
+    elif not of_version:
+        text = unknown(f"version of {standard}:", version, {profile.version for profile in of_standard})
+    elif not any(_has(profile.names, name) for profile in of_version):
+        text = unknown(f"message of {standard}/{version}:", name, {one for p in of_version for one in p.names})
+    else:
+        return
+    run.report.add(node.place, text)
+
+
+def check_checks(route: Route, node: Node, run: Run) -> None:
+    """Note checks that cannot be done as they are written: a check that did not run is not one that passed."""
+    if not route.checks:
+        run.report.add(node.items["checks"].place, "nothing is checked on this route", level="warning")
+    written = node.items.get("checks")
+    items = written.value if written is not None and isinstance(written.value, list) else [node]
+    for check, item in zip(route.checks, items, strict=False):
+        if check.level == "full":
+            thin = [f"{one.standard}/{one.version}" for one in fitting(route.match.type, run.registry) if _thin(one)]
+            if thin:
+                place = item.place if item is not node else node.key_place
+                run.report.add(
+                    place,
+                    f"only the header schema of {', '.join(thin[:5])} is here, expected `checks: [xsd: header]`, "
+                    "or the official schema (xoev-hub schemas import)",
+                )
+
+
+def check_keys(route: Route, node: Node, run: Run) -> None:
+    """Note conditions on keys that no profile of the route's types gives."""
+    if not route.match.where:
+        return
+    known = {key for profile in fitting(route.match.type, run.registry) for key in profile.keys}
+    entries = node.items["match"].items["where"].items
+    for key in route.match.where:
+        if key not in known:
+            run.report.add(entries[key].key_place, unknown("key", key, known))
+
+
+def _thin(profile: Profile) -> bool:
+    return profile.level != "full"
+
+
+def _has(names: Iterable[str], glob: str) -> bool:
+    return any(name == EVERY_NAME or meet(glob, name) for name in names)

@@ -1,0 +1,267 @@
+"""The running hub: everything is wired here, and only here. Started in this order, stopped in the reverse.
+
+store (lock, migrate) ─▶ workers prove the snapshot ─▶ what was SENDING is settled ─▶ deliverers, jobs, schedule
+─▶ sources ─▶ ready
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hub.config.process import ProcessSettings
+from hub.daemon.desk import Desk
+from hub.daemon.generation import Generation, Generations
+from hub.daemon.sources import Sources
+from hub.deliverers import Deliverer, Deliverers, Slots
+from hub.deployment import Destination, KeepRejected
+from hub.dispatch import Attempt, Dispatch, blocks
+from hub.errors import Conflict, Rejected, Unavailable
+from hub.intake import Intake
+from hub.jobs import Jobs
+from hub.log import get_log
+from hub.message import Incoming, Receipt, new_id
+from hub.metrics import Metrics
+from hub.outcome import Reason, Unclear
+from hub.retry import RetryPolicy
+from hub.schedule import Schedule
+from hub.store import open_store
+from hub.store.api import Control
+from hub.versions import versions
+
+log = get_log(__name__)
+
+DRAIN_SECONDS = 30.0
+JOBS_EVERY_SECONDS = 0.5
+UNBLOCK_SECONDS = 2
+WATCH_SECONDS = 2
+LOST_SECONDS = 5
+RETENTION_SECONDS = 60
+ERASE_BATCH = 500
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Engine:
+    """One daemon over one store and one snapshot."""
+
+    def __init__(self, config: Path, settings: ProcessSettings, on_failure: Callable[[], None] = lambda: None) -> None:
+        """Start everything but the sources. ``on_failure`` is called when only a new start can help.
+
+        Raises:
+            StoreError: Another daemon has the store.
+            ConfigError: The configuration cannot be used.
+            Unavailable: The store or the workers cannot be started.
+        """
+        self._config, self._settings, self._on_failure = config, settings, on_failure
+        self.metrics = Metrics()
+        self.store = open_store(settings.store, state_dir=settings.state_dir, mode="daemon")
+        try:
+            self._generations = Generations(self._prove(strict=False))
+        except BaseException:
+            self.store.close()
+            raise
+        self._closing = threading.Event()
+        self.dispatch = Dispatch(self.store, utc_now, self._observe, self._closing, self._fingerprint)
+        self._slots = Slots()
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"  # a new start is a new owner
+        self.deliverers = Deliverers(self._deliverer, self._destination, self.store, utc_now, self._owner)
+        planning = self._generations
+        self.intake = Intake(
+            self.store, lambda: planning, lambda: planning.current.deployment, utc_now, self.deliverers.wake
+        )
+        self.jobs = Jobs(self.store, self.intake, lambda: planning, utc_now, self.deliverers.wake)
+        self.schedule = Schedule()
+        self.sources = Sources(self.schedule, Desk(self.store, self.metrics), self.accept)
+        self._fingerprints: dict[str, str] = {}
+        self._started = threading.Event()
+        self._stopping = threading.Event()
+        self._reloading = threading.Lock()
+        self._jobs_thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Settle what a former daemon was sending, then deliver, then take in.
+
+        Raises:
+            OSError: A source cannot be opened (its port is taken, say).
+        """
+        self._settle_lost()
+        for control in self.store.controls(utc_now()):
+            if control.kind == "blocked":  # a new start is a new try
+                self.store.release(control.destination, by="hub", now=utc_now(), kind="blocked")
+        self.deliverers.start()
+        self._jobs_thread.start()
+        self.schedule.every(UNBLOCK_SECONDS, "unblock", self._unblock)
+        self.schedule.every(WATCH_SECONDS, "watch", self._watch_store)
+        self.schedule.every(RETENTION_SECONDS, "retention", self._retention)
+        if not self.store.exclusive:  # leases of nodes that died run out later than this start
+            self.schedule.every(LOST_SECONDS, "lost", self._settle_lost)
+        self.schedule.start()
+        now = self._generations.current
+        self.sources.swap(now.deployment.sources, now.endpoints, lambda: None)
+        self._started.set()
+        log.info("hub_ready", snapshot=now.digest, count=len(now.deployment.destinations), pid=os.getpid())
+
+    def reload(self) -> str:
+        """Put what is on disk now into service, wholly or not at all; return the snapshot's name.
+
+        The new workers prove it (compile, route tests), what is new is opened, then all is swapped at once; what the
+        old workers and threads have in hand they bring to its end.
+
+        Raises:
+            ConfigError: It cannot be used; the old configuration goes on.
+            OSError, Unavailable: A source cannot be opened, or no workers be started; likewise.
+        """
+        with self._reloading:
+            if self._stopping.is_set():
+                raise Unavailable("the hub is closing")
+            fresh = self._prove(strict=True)
+            try:
+                self.sources.swap(fresh.deployment.sources, fresh.endpoints, lambda: self._generations.swap(fresh))
+            except BaseException:
+                fresh.retire()
+                raise
+            self.deliverers.renew()
+            log.info("hub_reloaded", snapshot=fresh.digest, count=len(fresh.deployment.destinations))
+            return fresh.digest
+
+    def stop(self) -> bool:
+        """Take nothing more in, finish what is in hand, and close; return whether all ended in time."""
+        self._stopping.set()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        self.deliverers.finish()  # what comes in now waits for the next start; what is in hand has all the time
+        self.sources.close()
+        self.schedule.stop()
+        self.sources.join(deadline - time.monotonic())
+        if self._jobs_thread.is_alive():
+            self._jobs_thread.join(max(deadline - time.monotonic(), 0.1))
+        drained = self.deliverers.stop(max(deadline - time.monotonic(), 0.1))
+        self._closing.set()
+        with self._reloading:
+            self._generations.current.pool.close()
+        self.store.close()
+        log.info("hub_stopped", pid=os.getpid())
+        return drained
+
+    def accept(self, incoming: Incoming) -> Receipt:
+        """Take a message in, and count it."""
+        started = time.monotonic()
+        try:
+            receipt = self.intake.accept(incoming)
+        except Rejected as rejected:
+            self.metrics.rejected(incoming.source, rejected.code)
+            raise
+        except Conflict:
+            self.metrics.rejected(incoming.source, "conflict")
+            raise
+        except Unavailable:
+            self.metrics.refused(incoming.source, "unavailable")
+            raise
+        self.metrics.accepted(incoming.source, duplicate=receipt.duplicate, seconds=time.monotonic() - started)
+        return receipt
+
+    def not_ready(self) -> str | None:
+        """Return why the hub should get no traffic, or ``None``."""
+        if self._stopping.is_set():
+            return "draining"
+        if not self._started.is_set():
+            return "starting"
+        if not self._generations.current.pool.alive:
+            return "no worker process is alive"
+        if not (self.deliverers.alive and self._jobs_thread.is_alive()):
+            return "a thread of the hub has ended"
+        try:
+            self.store.check()
+        except Unavailable:
+            return "the store does not answer"
+        return None
+
+    def render_metrics(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        try:
+            self.metrics.set_deliveries(self.store.counts())
+        except Unavailable:
+            log.error("metrics_without_store")
+        return self.metrics.render()
+
+    def _prove(self, *, strict: bool) -> Generation:
+        generation = Generation(self._config, self._settings, utc_now, self.metrics.worker_died, strict=strict)
+        for problem in generation.pool.proof.warnings:
+            log.warning("configuration_warning", reason=f"{problem.file}:{problem.line}: {problem.text}")
+        self.store.keep_snapshot(generation.digest, generation.files.contents, versions(), utc_now())
+        return generation
+
+    def _destination(self, name: str) -> Destination | None:
+        return self._generations.current.deployment.destinations.get(name)
+
+    def _deliverer(self, destination: Destination, former: Deliverer | None) -> Deliverer:
+        outbound = self._generations.current.endpoints.outbound
+        return Deliverer(destination, outbound, self.store, self.dispatch, utc_now, self._owner, self._slots, former)
+
+    def _observe(self, attempt: Attempt) -> None:
+        outcome = type(attempt.outcome).__name__.lower()
+        name = attempt.delivery.destination or ""
+        self.metrics.attempted(name, outcome, attempt.duration.total_seconds())
+        if blocks(attempt.outcome):
+            self._fingerprints[name] = attempt.secrets  # those that were refused: what has come since is worth a try
+
+    def _settle_lost(self) -> None:
+        # SQLite: the lock is ours, so whoever was sending is gone. PostgreSQL: the lease says so.
+        now = None if self.store.exclusive else utc_now()
+        for delivery in self.store.lost(now):
+            destination = self._generations.current.deployment.destinations.get(delivery.destination or "")
+            policy = destination.retry if destination else RetryPolicy()
+            self.dispatch.settle(delivery, Unclear(Reason.WORKER_LOST, code="worker-lost"), policy)
+
+    def _run_jobs(self) -> None:
+        while not self._stopping.wait(JOBS_EVERY_SECONDS):
+            try:
+                self.jobs.run_open(self._stopping.is_set)
+            except Unavailable:
+                log.warning("jobs_postponed")
+            except Exception as error:  # a bug: the jobs that are not to blame must go on
+                log.error("jobs_failed", exc_info=error)
+
+    def _unblock(self) -> None:
+        """Let a blocked destination go on when a secret or certificate file of its has changed."""
+        for control in self.store.controls(utc_now()):
+            destination = self._destination(control.destination)
+            if control.kind != "blocked" or destination is None:
+                continue
+            fingerprint = self._fingerprint(destination)
+            if self._fingerprints.setdefault(control.destination, fingerprint) != fingerprint:
+                self._fingerprints[control.destination] = fingerprint
+                self._release(control)
+
+    def _fingerprint(self, destination: Destination) -> str:
+        return self._generations.current.endpoints.fingerprint(destination.settings)
+
+    def _release(self, control: Control) -> None:
+        self.store.release(control.destination, by="hub", now=utc_now(), kind="blocked")
+        log.info("destination_unblocked", destination=control.destination, reason="secret_changed")
+        self.deliverers.wake([control.destination])
+
+    def _watch_store(self) -> None:
+        """End the daemon when its store can no longer be trusted: who supervises it starts it anew."""
+        if self.store.failed and not self._stopping.is_set():
+            log.error("hub_cannot_go_on", reason=self.store.failed)
+            self._on_failure()
+
+    def _retention(self) -> None:
+        """Erase the bodies of rejected documents that have been kept long enough, also of sources that are gone."""
+        for name in self.store.sources_with_rejected():
+            source = self._generations.current.deployment.sources.get(name)
+            keep = source.keep_rejected if source else KeepRejected()
+            while not self._stopping.is_set():
+                erased = self.store.erase_rejected(
+                    name, before=utc_now() - keep.for_, up_to=keep.up_to, limit=ERASE_BATCH
+                )
+                if erased < ERASE_BATCH:
+                    break

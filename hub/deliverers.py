@@ -1,0 +1,327 @@
+"""A destination's threads: one slow or dead procedure delays only itself.
+
+A destination's threads and its adapter come with its first due delivery and go when nothing was due for a minute, so
+that thousands of idle destinations cost nothing. Never more is claimed than can be tried at once: what is claimed and
+then lost counts as sent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+
+from hub.delivery import Delivery
+from hub.deployment import Destination
+from hub.dispatch import Dispatch
+from hub.errors import StoreError, Unavailable
+from hub.log import get_log
+from hub.outcome import Deferred, Phase, Reason
+from hub.plugin import OutboundAdapter
+from hub.store.api import Store
+
+log = get_log(__name__)
+
+IDLE_SECONDS = 60.0
+THREADS_MAX = 256
+LEASE = timedelta(seconds=30)  # renewed while this process lives; where nobody else can be sending it says nothing
+RENEW_SECONDS = 10.0
+SWEEP_SECONDS_MIN = 0.1
+SWEEP_SECONDS = 1.0  # how soon is seen what the command line wrote beside a running daemon
+
+
+class Slots:
+    """How many threads may deliver in all: destinations that find none are served at the next sweep."""
+
+    def __init__(self, limit: int = THREADS_MAX) -> None:
+        self._free = limit
+        self._lock = threading.Lock()
+        self._wanted_at = float("-inf")
+
+    def take(self) -> bool:
+        with self._lock:
+            if self._free == 0:
+                self._wanted_at = time.monotonic()
+                return False
+            self._free -= 1
+            return True
+
+    def give(self) -> None:
+        with self._lock:
+            self._free += 1
+
+    @property
+    def scarce(self) -> bool:
+        """Whether somebody went without lately: idle threads make room then."""
+        return time.monotonic() - self._wanted_at < 2 * SWEEP_SECONDS
+
+
+class Deliverer:
+    """Claims and tries the deliveries of one destination in up to ``max_in_flight`` threads."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        adapter: Callable[[Destination], OutboundAdapter],
+        store: Store,
+        dispatch: Dispatch,
+        clock: Callable[[], datetime],
+        owner: str,
+        slots: Slots,
+        former: Deliverer | None = None,
+    ) -> None:
+        """``former`` delivered to the same destination with the last configuration: it finishes first."""
+        self._former = former
+        self._destination, self._make, self._store, self._dispatch = destination, adapter, store, dispatch
+        self._clock, self._owner, self._slots = clock, owner, slots
+        self._lock = threading.Condition()
+        self._claimed: deque[Delivery] = deque()
+        self._threads = 0
+        self._busy = 0
+        self._claiming = False
+        self._rung = False
+        self._stopping = False
+        self._adapter: OutboundAdapter | None = None
+        self._opening = threading.Lock()
+
+    def wake(self) -> None:
+        """Look for due deliveries now."""
+        with self._lock:
+            if self._stopping:
+                return
+            self._rung = True
+            self._spawn(1)
+            self._lock.notify()
+
+    def stop(self) -> None:
+        """Claim nothing more; what is in hand is tried to its end."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify_all()
+
+    def join(self, seconds: float) -> bool:
+        """Wait until the threads have ended; return whether they did in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._threads == 0, timeout=max(seconds, 0))
+
+    def _spawn(self, wanted: int) -> None:
+        """Start threads so that ``wanted`` are free, within the limits. The lock is held."""
+        free = self._threads - self._busy - int(self._claiming)
+        for _ in range(min(wanted - free, self._destination.limits.max_in_flight - self._threads)):
+            if not self._slots.take():
+                return
+            thread = threading.Thread(target=self._run, name=f"deliver {self._destination.name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the machine gives no more threads; the next sweep tries again
+                self._slots.give()
+                log.error("thread_not_started", destination=self._destination.name)
+                return
+            self._threads += 1
+
+    def _run(self) -> None:
+        try:
+            while (delivery := self._next()) is not None:
+                try:
+                    self._try(delivery)
+                except (Unavailable, StoreError) as error:
+                    # The hub is closing, or the store is gone for good: the next start settles it as unclear.
+                    log.error("attempt_not_recorded", delivery=delivery.id, error=type(error).__name__)
+                finally:
+                    with self._lock:
+                        self._busy -= 1
+        finally:
+            self._leave()
+
+    def _next(self) -> Delivery | None:
+        """Return a claimed delivery, claiming when there is none; ``None`` when there has been nothing for long."""
+        while True:
+            with self._lock:
+                while not self._claimed and not self._may_claim():
+                    if self._stopping or self._has_waited_long():
+                        return None
+                if self._claimed:
+                    self._busy += 1
+                    return self._claimed.popleft()
+                self._claiming, self._rung = True, False
+                limit = self._destination.limits.max_in_flight - self._busy
+            claimed = self._claim(limit)
+            with self._lock:
+                self._claiming = False
+                self._claimed.extend(claimed)
+                # A full claim says that there may be more: somebody looks again when a thread is free.
+                self._rung = self._rung or len(claimed) >= limit
+                self._spawn(len(self._claimed))
+                self._lock.notify(len(self._claimed))
+
+    def _has_waited_long(self) -> bool:
+        """Wait to be woken; return whether nothing came for long, or others need the thread. The lock is held."""
+        end = time.monotonic() + IDLE_SECONDS
+        while not self._slots.scarce and (left := end - time.monotonic()) > 0:
+            if self._lock.wait(min(left, SWEEP_SECONDS)):
+                return False
+        return not self._rung and not self._claimed
+
+    def _may_claim(self) -> bool:
+        full = self._busy >= self._destination.limits.max_in_flight
+        return self._rung and not self._claiming and not self._stopping and not full
+
+    def _claim(self, limit: int) -> list[Delivery]:
+        if self._former is not None:
+            self._former.join(self._destination.limits.total.total_seconds())
+            self._former = None
+            if self._stopping:
+                return []
+        try:
+            return list(
+                self._store.claim(
+                    self._destination.name, now=self._clock(), limit=limit, owner=self._owner, lease=LEASE
+                )
+            )
+        except (Unavailable, StoreError) as error:
+            log.error("claim_failed", destination=self._destination.name, error=type(error).__name__)
+            return []
+
+    def _try(self, delivery: Delivery) -> None:
+        adapter = self._open()
+        if isinstance(adapter, Deferred):
+            self._dispatch.settle(delivery, adapter, self._destination.retry)
+            return
+        self._dispatch.attempt(delivery, self._destination, adapter)
+        if self._destination.ordered_by:
+            self.wake()  # the next of the same key may go now
+
+    def _open(self) -> OutboundAdapter | Deferred:
+        with self._opening:
+            if self._adapter is None:
+                try:
+                    adapter = self._make(self._destination)
+                    self._try_open(adapter)
+                except Exception as error:  # a plugin's bug must not end the thread with the delivery in its hands
+                    log.warning("open_failed", destination=self._destination.name, exc_info=error)
+                    expected = isinstance(error, OSError)
+                    return Deferred(Reason.UNREACHABLE if expected else Reason.CRASHED, phase=Phase.NONE, code="open")
+                self._adapter = adapter
+            return self._adapter
+
+    @staticmethod
+    def _try_open(adapter: OutboundAdapter) -> None:
+        try:
+            adapter.open()
+        except BaseException:
+            adapter.close()
+            raise
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            self._slots.give()
+            last = self._threads == 0
+            adapter, self._adapter = (self._adapter, None) if last else (None, self._adapter)
+            self._lock.notify_all()
+        if adapter is not None:
+            adapter.close()
+
+
+class Deliverers:
+    """All destinations' threads, and the sweep that wakes those for which something is due."""
+
+    def __init__(
+        self,
+        make: Callable[[Destination, Deliverer | None], Deliverer],
+        find: Callable[[str], Destination | None],
+        store: Store,
+        clock: Callable[[], datetime],
+        owner: str,
+    ) -> None:
+        self._make, self._find = make, find
+        self._store, self._clock, self._owner = store, clock, owner
+        self._renewed = time.monotonic()
+        self._deliverers: dict[str, Deliverer] = {}
+        self._former: dict[str, Deliverer] = {}  # of the last configuration, bringing to its end what they have
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._finishing = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sweep, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self, destinations: Collection[str]) -> None:
+        """Look for due deliveries of these destinations now."""
+        for name in destinations:
+            if (deliverer := self._deliverer(name)) is not None:
+                deliverer.wake()
+
+    def renew(self) -> None:
+        """Deliver by the configuration of now from here on; what is in hand is tried to its end by the last one."""
+        with self._lock:
+            former, self._deliverers = self._deliverers, {}
+            for name, deliverer in former.items():
+                deliverer.stop()
+                self._former[name] = deliverer
+        self._bell.set()
+
+    def finish(self) -> None:
+        """Claim nothing more from now on."""
+        with self._lock:
+            self._finishing = True
+            for deliverer in self._all():
+                deliverer.stop()
+
+    def stop(self, seconds: float) -> bool:
+        """Wait for the attempts in hand; return whether all ended in time. Leases are renewed until then."""
+        self.finish()
+        deadline = time.monotonic() + seconds
+        ended = [one.join(deadline - time.monotonic()) for one in self._all()]
+        self._stop.set()
+        self._bell.set()
+        if self._thread.is_alive():
+            self._thread.join(max(deadline - time.monotonic(), SWEEP_SECONDS))
+        return all(ended)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the sweep runs: without it nothing is tried again."""
+        return self._thread.is_alive()
+
+    def _all(self) -> list[Deliverer]:
+        return [*self._deliverers.values(), *self._former.values()]
+
+    def _deliverer(self, name: str) -> Deliverer | None:
+        with self._lock:
+            if self._finishing:
+                return None
+            if name not in self._deliverers:
+                destination = self._find(name)
+                if destination is None:
+                    return None  # gone from the configuration: its deliveries wait, doctor names them
+                self._deliverers[name] = self._make(destination, self._former.pop(name, None))
+            return self._deliverers[name]
+
+    def _sweep(self) -> None:
+        while not self._stop.is_set():
+            try:
+                now = self._clock()
+                self._renew(now)
+                soon = None
+                if not self._finishing:
+                    self.wake(self._store.due(now))
+                    soon = self._store.next_due(now)
+            except Exception as error:  # whatever it is: without the sweep nothing would ever be tried again
+                log.error("sweep_failed", exc_info=error)
+                soon = None
+            pause = SWEEP_SECONDS
+            if soon is not None:  # new messages ring by themselves; this is for those that wait for their time
+                pause = min(pause, max((soon - self._clock()).total_seconds(), SWEEP_SECONDS_MIN))
+            self._bell.wait(pause)
+            self._bell.clear()
+
+    def _renew(self, now: datetime) -> None:
+        """Say that this process lives, so that no other node takes over what it is sending."""
+        if not self._store.exclusive and time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._store.renew(self._owner, now=now, lease=LEASE)
+            self._renewed = time.monotonic()

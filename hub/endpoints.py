@@ -1,0 +1,122 @@
+"""From configured endpoints to running adapters: what each is lent, and whether its secrets have changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel
+
+from hub import plugins, secrets, tls
+from hub.deployment import Deployment, Destination, Source
+from hub.files import Files
+from hub.log import get_log
+from hub.plugin import Adapter, Context, Limits, OutboundAdapter, SecretRef, SenderDesk, Settings, TlsSettings
+from hub.xml import guard
+
+
+class Endpoints:
+    """Builds the adapters of one deployment. Construction has no side effects; ``open`` and ``listen`` do."""
+
+    def __init__(self, deployment: Deployment, files: Files, clock: Callable[[], datetime]) -> None:
+        self._deployment, self._files, self._clock = deployment, files, clock
+        self._secrets = secrets.Secrets(deployment.base)
+        self._references: dict[int, tuple[Settings, tuple[SecretRef, ...]]] = {}
+
+    def outbound(self, destination: Destination) -> OutboundAdapter:
+        """Return the adapter behind a destination, not opened yet."""
+        adapter = plugins.find_adapter(destination.adapter, "out")
+        assert adapter.outbound is not None
+        made: OutboundAdapter = adapter.outbound(destination.settings, self._destination_context(destination))
+        return made
+
+    def inbound(self, source: Source, desk: SenderDesk) -> tuple[Adapter, Any]:
+        """Return what offers the source's adapter, and the listener or poller itself."""
+        adapter = plugins.find_adapter(source.adapter, "in")
+        factory = adapter.listener or adapter.poller
+        assert factory is not None
+        return adapter, factory(source.settings, self._source_context(source, desk))
+
+    def fingerprint(self, settings: Settings) -> str:
+        """Return a value that changes when a secret or certificate file of these settings changes.
+
+        It is this object's own: those of two objects say nothing of each other.
+        """
+        total = hashlib.sha256()
+        for reference in self._referred(settings):
+            total.update(self._secrets.version(reference).encode())
+        return total.hexdigest()
+
+    def _referred(self, settings: Settings) -> tuple[SecretRef, ...]:
+        """Return what secrets and certificates settings name; looked up once, as each attempt asks for it."""
+        known = self._references.get(id(settings))
+        if known is None or known[0] is not settings:
+            certificates = (SecretRef("file", path) for path in _certificates_of(settings))
+            known = self._references[id(settings)] = (settings, (*_secrets_of(settings), *certificates))
+        return known[1]
+
+    def _destination_context(self, destination: Destination) -> Context:
+        return Context(
+            name=destination.name,
+            limits=destination.limits,
+            environment=destination.environment,
+            insecure=destination.insecure,
+            municipality=destination.municipality,
+            service=destination.service,
+            **self._lent(destination.limits),
+        )
+
+    def _source_context(self, source: Source, desk: SenderDesk) -> Context:
+        return Context(
+            name=source.name,
+            limits=source.limits,
+            environment=source.environment,
+            insecure=source.insecure,
+            sender=source.senders[0] if len(source.senders) == 1 else None,
+            desk=desk,
+            server_tls=partial(tls.server_context, base=self._deployment.base),
+            **self._lent(source.limits),
+        )
+
+    def _lent(self, limits: Limits) -> dict[str, Any]:
+        # One guard for what goes out and what comes back; adapters cap replies (max_reply) while reading them.
+        xml = guard.XmlLimits(max_body=max(limits.max_body, limits.max_reply), max_text=limits.max_text)
+        return {
+            "log": get_log("adapters"),
+            "clock": self._clock,
+            "base": self._deployment.base,
+            "read": self._files.read,
+            "secret": self._secrets.read,
+            "parse": partial(guard.parse, limits=xml),
+            "tls": partial(tls.client_context, base=self._deployment.base),
+        }
+
+
+def _models(settings: object) -> Iterator[BaseModel]:
+    if isinstance(settings, BaseModel):
+        yield settings
+        for name in type(settings).model_fields:
+            yield from _models(getattr(settings, name))
+    elif isinstance(settings, dict):
+        for value in settings.values():
+            yield from _models(value)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from _models(value)
+
+
+def _secrets_of(settings: object) -> Iterator[SecretRef]:
+    for model in _models(settings):
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            values = value if isinstance(value, list | tuple) else [value]
+            yield from (one for one in values if isinstance(one, SecretRef))
+
+
+def _certificates_of(settings: object) -> Iterator[str]:
+    for model in _models(settings):
+        if isinstance(model, TlsSettings):
+            yield from (path for path in (model.certificate, model.key, model.ca, model.client_ca) if path)

@@ -1,0 +1,396 @@
+"""The heart: what a document is, whether it is acceptable, and what is to be sent where. Pure.
+
+    guard → parse → identify → read header → check → address → match  ═▶ Verdict
+                                                    └─ per destination: steps → target check ═▶ bytes to send
+
+Intake, ``explain``, route tests, dry runs and replays all call :func:`inspect`; nothing else knows these rules.
+A worker process calls the two halves, :func:`examine` and :func:`perform`, so that the verdict is out before the
+first step runs. Neither clock nor chance is asked: ids and times come with the document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lxml import etree
+
+from hub.deployment import CheckSpec, Deployment, Mark, Route, Sender, Source
+from hub.errors import Rejected
+from hub.message import (
+    NOTHING,
+    DeliveryId,
+    Finding,
+    Header,
+    Incoming,
+    Message,
+    MessageType,
+    Outgoing,
+    derived_id,
+)
+from hub.outcome import Reason
+from hub.plugin import Limits, Step
+from hub.routing import (
+    Addressee,
+    Considered,
+    Directory,
+    Facts,
+    Leg,
+    choose,
+    consider,
+    environment,
+    legs,
+    may_address,
+    may_send,
+)
+from hub.xml import guard, header
+from hub.xml.profile import Profile
+from hub.xml.registry import Registry
+
+FINDINGS_MAX = 100
+NOWHERE = Mark("", 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One immutable, hashed state of configuration, schemas and stylesheets, compiled and ready."""
+
+    digest: str
+    deployment: Deployment
+    directory: Directory
+    registry: Registry
+    steps: Mapping[tuple[str, str], Step] = field(repr=False)  # by (kind, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Where one delivery will go: all that is known before the first step runs."""
+
+    id: DeliveryId
+    destination: str | None
+    route: str | None
+    order_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An acceptable document: what it is, whose it is, and where it will go."""
+
+    header: Header
+    identity: str
+    recipient: str | None
+    owner: str | None
+    test: bool
+    route: str | None
+    checks: tuple[str, ...]  # those that ran, as written: "xsd", "xsd: header"
+    findings: tuple[Finding, ...]  # warnings
+    headings: tuple[Heading, ...]
+    snapshot: str
+    business_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One delivery of a plan: the bytes to send, or the reason why it is born dead.
+
+    ``body`` is ``None`` where the original bytes go out unchanged.
+    """
+
+    heading: Heading
+    body: bytes | None = field(default=None, repr=False)
+    content_type: str = "application/xml"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    reason: str = ""
+    code: str = ""  # the rule of the first finding
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the hub will do with an accepted document. ``deliveries`` is never empty."""
+
+    verdict: Verdict
+    deliveries: tuple[Planned, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a document is not acceptable, and what was known of it until then."""
+
+    code: str
+    findings: tuple[Finding, ...] = ()
+    header: Header | None = None
+    type: MessageType | None = None
+    recipient: str | None = None
+    owner: str | None = None
+    test: bool = False
+    snapshot: str = ""
+
+
+def inspect(incoming: Incoming, snapshot: Snapshot) -> Plan | Rejection:
+    """Return what is to be done with a document, or why it is not acceptable."""
+    verdict = examine(incoming, snapshot)
+    if isinstance(verdict, Rejection):
+        return verdict
+    return Plan(verdict, tuple(perform(incoming, verdict, snapshot)))
+
+
+# --- first half: the verdict -------------------------------------------------------------------------------------
+
+
+def examine(incoming: Incoming, snapshot: Snapshot) -> Verdict | Rejection:
+    """Return the verdict on a document, before any step has run."""
+    examination = _Examination(incoming, snapshot)
+    try:
+        return examination.verdict()
+    except Rejected as rejected:
+        return examination.rejection(rejected)
+
+
+class _Examination:
+    """Finds out about one document, step by step; a rejection tells what was known by then."""
+
+    def __init__(self, incoming: Incoming, snapshot: Snapshot) -> None:
+        self._incoming, self._snapshot = incoming, snapshot
+        self._sender = snapshot.deployment.senders.get(incoming.sender)
+        self._source = snapshot.deployment.sources.get(incoming.source)
+        self._type: MessageType | None = None
+        self._header: Header | None = None
+        self._addressee: Addressee | None = None
+        self._owner: str | None = None
+        self._test = False
+
+    def rejection(self, rejected: Rejected) -> Rejection:
+        return Rejection(
+            code=rejected.code,
+            findings=rejected.findings[:FINDINGS_MAX],
+            header=self._header,
+            type=self._type,
+            recipient=self._addressee.key if self._addressee else None,
+            owner=self._owner,
+            test=self._test,
+            snapshot=self._snapshot.digest,
+        )
+
+    def verdict(self) -> Verdict:
+        """Parse, identify, read the header, address, match, check.
+
+        Raises:
+            Rejected: The document is not acceptable.
+        """
+        root = guard.parse(self._incoming.body, charset=self._incoming.charset, limits=_xml_limits(self._source))
+        profile = self._snapshot.registry.identify(root, self._incoming.received_at or datetime.now(UTC))
+        self._type = profile.type_of(root)
+        reading = header.read(root, profile)
+        self._header = reading.header
+        self._test = _is_test(self._snapshot.deployment, reading.header, self._sender, self._source)
+        self._address(reading.header, profile)
+        self._refuse_what_the_sender_may_not(self._type)
+
+        facts = _facts(self._incoming, reading.header, self._addressee)
+        route = choose(self._snapshot.deployment, facts)
+        checks = route.checks if route else (CheckSpec("xsd", profile.level, NOWHERE),)
+        warnings = _check(root, profile, self._snapshot, checks, reading.findings)
+        if self._addressee is None:
+            raise Rejected("unknown_recipient", [_unknown_recipient(reading, profile)])
+        found = self._legs(route)
+        return Verdict(
+            header=reading.header,
+            identity=_identity(self._incoming, reading.header, profile),
+            recipient=self._addressee.key,
+            owner=self._owner,
+            test=self._test,
+            route=route.name if route else None,
+            checks=tuple("xsd" if check.level == "full" else "xsd: header" for check in checks),
+            findings=warnings,
+            headings=_headings(self._incoming, route.name if route else None, found, facts),
+            snapshot=self._snapshot.digest,
+            business_keys=tuple(profile.business_keys),
+        )
+
+    def _address(self, header_: Header, profile: Profile) -> None:
+        directory = self._snapshot.directory
+        self._addressee = directory.addressee(
+            header_, has_reader=profile.has_reader, sender=self._sender, recipient=self._incoming.recipient
+        )
+        self._owner = directory.owner(self._addressee, header_, self._sender)
+
+    def _refuse_what_the_sender_may_not(self, type_: MessageType) -> None:
+        sender, addressee = self._sender, self._addressee
+        if sender and not may_send(sender, type_):
+            text = f"{sender.name} may not send {type_}"
+            raise Rejected("sender_may_not", [Finding("may_send", text=text)])
+        if sender and addressee and not may_address(sender, addressee):
+            text = f"{sender.name} may not address {addressee.key}"
+            raise Rejected("sender_may_not", [Finding("may_address", text=text)])
+
+    def _legs(self, route: Route | None) -> Sequence[Leg]:
+        if route is None:
+            return ()
+        found, left_out = legs(self._snapshot.deployment, route, self._addressee, test=self._test)
+        if self._test and left_out and not found:
+            text = f"a test message; {', '.join(left_out)} serves production only"
+            raise Rejected("test_message", [Finding("test_message", text=text)])
+        return found
+
+
+def considered(incoming: Incoming, result: Plan | Rejection, snapshot: Snapshot) -> Sequence[Considered]:
+    """Return for each route why it did or did not match the document of a result. For people: messages pay nothing."""
+    header_ = result.header if isinstance(result, Rejection) else result.verdict.header
+    if header_ is None:
+        return ()
+    recipient = result.recipient if isinstance(result, Rejection) else result.verdict.recipient
+    addressee = snapshot.directory.named(recipient) if recipient else None
+    return consider(snapshot.deployment, _facts(incoming, header_, addressee))
+
+
+def _facts(incoming: Incoming, header_: Header, addressee: Addressee | None) -> Facts:
+    return Facts(header_.type, addressee, incoming.sender or None, header_.author, header_.keys)
+
+
+def _xml_limits(source: Source | None) -> guard.XmlLimits:
+    limits = source.limits if source else Limits()
+    return guard.XmlLimits(max_body=limits.max_body, max_text=limits.max_text)
+
+
+def _is_test(deployment: Deployment, header_: Header, sender: Sender | None, source: Source | None) -> bool:
+    own = [one.environment for one in (sender, source) if one]
+    return header_.test or any(environment(deployment, env) == "test" for env in own) or deployment.stage == "test"
+
+
+def _check(
+    root: etree._Element,
+    profile: Profile,
+    snapshot: Snapshot,
+    checks: Sequence[CheckSpec],
+    about_header: Sequence[Finding],
+) -> tuple[Finding, ...]:
+    """Return the warnings; a document with an error is rejected, and so is one that could not be checked."""
+    findings: list[Finding] = []
+    for check in checks:
+        if check.level == "full" and profile.level != "full":
+            raise Rejected("inspection_failed", [Finding(check.name, text="the full schema is not there")])
+        findings += snapshot.registry.schema(profile).validate(root)
+    said = {finding.path for finding in findings}  # what the schema says of a node need not be said twice
+    findings += [finding for finding in about_header if finding.path not in said]
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        raise Rejected("schema_violation", sorted(errors, key=lambda one: (one.line, one.column)))
+    return tuple(findings)[:FINDINGS_MAX]
+
+
+def _unknown_recipient(reading: header.Reading, profile: Profile) -> Finding:
+    if not profile.has_reader:
+        return Finding("unknown_recipient", text="the document names no reader; send the header Recipient")
+    path, line = reading.reader_at
+    return Finding("unknown_recipient", path, line, f"{reading.header.reader or 'nobody'} is no authority of this hub")
+
+
+def _identity(incoming: Incoming, header_: Header, profile: Profile) -> str:
+    if incoming.idempotency_key:
+        return f"key:{incoming.idempotency_key}"
+    if profile.identity == "message_id" and header_.message_id:
+        # Hashed: some standards let people write the id, and this column is never erased.
+        return f"id:{hashlib.sha256(header_.message_id.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(incoming.body).hexdigest()}"
+
+
+def _headings(incoming: Incoming, route: str | None, found: Sequence[Leg], facts: Facts) -> tuple[Heading, ...]:
+    origin = incoming.plan_id or incoming.id
+    if not found:
+        return (Heading(DeliveryId(derived_id(origin, "")), None, route),)
+    return tuple(
+        Heading(
+            DeliveryId(derived_id(origin, leg.destination.name)),
+            leg.destination.name,
+            route,
+            _order_key(leg, facts),
+        )
+        for leg in found
+    )
+
+
+def _order_key(leg: Leg, facts: Facts) -> str | None:
+    match (leg.destination.ordered_by or "").partition(":"):
+        case ("sender", _, _):
+            return f"sender:{facts.sender}"
+        case ("recipient", _, _):
+            return f"recipient:{facts.addressee.key if facts.addressee else ''}"
+        case ("key", _, name):
+            # Hashed: the key may hold a citizen's data, and this column is never erased.
+            value = facts.keys.get(name, "")
+            return f"{name}:{hashlib.sha256(value.encode()).hexdigest()[:32]}"
+        case _:
+            return None
+
+
+# --- second half: the bytes to send ------------------------------------------------------------------------------
+
+
+def perform(
+    incoming: Incoming, verdict: Verdict, snapshot: Snapshot, *, skip: Mapping[str, str] = NOTHING
+) -> Iterator[Planned]:
+    """Yield each delivery as its steps have run. ``skip`` names destinations whose steps killed a worker, and why."""
+    message = message_of(incoming, verdict)
+    steps = _steps(verdict, snapshot)
+    for heading in verdict.headings:
+        if heading.destination is None:
+            yield Planned(heading, reason=Reason.NO_ROUTE)
+        elif heading.destination in skip:
+            yield Planned(heading, reason=Reason.TRANSFORM_FAILED, code=skip[heading.destination])
+        else:
+            yield _run(steps[heading.destination], heading, message, incoming)
+
+
+def _steps(verdict: Verdict, snapshot: Snapshot) -> Mapping[str, Sequence[Step]]:
+    """Return the steps on the way to each destination of a verdict."""
+    route = next((route for route in snapshot.deployment.routes if route.name == verdict.route), None)
+    if route is None:
+        return {}
+    addressee = snapshot.directory.named(verdict.recipient or "")
+    found, _ = legs(snapshot.deployment, route, addressee, test=verdict.test)
+    return {leg.destination.name: [snapshot.steps[spec.kind, spec.value] for spec in leg.steps] for leg in found}
+
+
+def message_of(incoming: Incoming, verdict: Verdict) -> Message:
+    """Return the accepted message that a document becomes."""
+    return Message(
+        id=incoming.id,
+        header=verdict.header,
+        source=incoming.source,
+        sender=incoming.sender,
+        owner=verdict.owner,
+        recipient=verdict.recipient,
+        received_at=incoming.received_at or datetime.now(UTC),
+        sha256=hashlib.sha256(incoming.body).hexdigest(),
+        snapshot=verdict.snapshot,
+        test=verdict.test,
+        sender_reference=incoming.sender_reference,
+        body=incoming.body,
+    )
+
+
+def _run(steps: Sequence[Step], heading: Heading, message: Message, incoming: Incoming) -> Planned:
+    outgoing = Outgoing(
+        delivery_id=heading.id,
+        destination=heading.destination or "",
+        message=message,
+        body=incoming.body,
+        parts=incoming.parts,
+    )
+    try:
+        for step in steps:
+            outgoing = step(outgoing)
+    except Rejected as rejected:
+        reason = Reason.TARGET_INVALID if rejected.code == "target_invalid" else Reason.TRANSFORM_FAILED
+        rule = rejected.findings[0].rule if rejected.findings else rejected.code
+        return Planned(heading, reason=reason, code=rule, findings=rejected.findings[:FINDINGS_MAX])
+    changed = outgoing.body != incoming.body
+    return Planned(
+        heading,
+        body=outgoing.body if changed else None,
+        content_type=outgoing.content_type,
+        headers=dict(outgoing.headers),
+    )

@@ -1,0 +1,233 @@
+"""Taking a message in: is it known, is it acceptable, is it on disk. Then, and only then, a receipt.
+
+known by key or digest? ─▶ its receipt again
+inspect (worker) ─▶ Rejection ─▶ on record ─▶ Rejected
+└▶ Plan ─▶ message, payloads, deliveries in one transaction ─▶ Receipt
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hub.delivery import Delivery, State
+from hub.deployment import Deployment
+from hub.errors import Conflict, Rejected
+from hub.inspection import Plan, Planned, Rejection, message_of
+from hub.log import get_log
+from hub.message import DeliveryId, Finding, Incoming, MessageId, Receipt, new_id
+from hub.outcome import Reason
+from hub.store import api
+from hub.store.api import Acceptance, Payload, PayloadRole, Reference, Store
+
+log = get_log(__name__)
+
+
+class Planning(Protocol):
+    """A snapshot that can inspect: the pool of the daemon, or the one snapshot of a command."""
+
+    def inspect(self, incoming: Incoming) -> Plan | Rejection: ...
+
+
+class Intake:
+    """The one way in, for every source and for ``send``."""
+
+    def __init__(
+        self,
+        store: Store,
+        planning: Callable[[], Planning],
+        deployment: Callable[[], Deployment],
+        clock: Callable[[], datetime],
+        wake: Callable[[Collection[str]], None] = lambda _destinations: None,
+    ) -> None:
+        self._store, self._planning, self._deployment = store, planning, deployment
+        self._clock, self._wake = clock, wake
+
+    def accept(self, incoming: Incoming, *, parent_id: MessageId | None = None) -> Receipt:
+        """Take over responsibility for a message: the ``Accept`` that listeners and pollers are given.
+
+        Raises:
+            Rejected: It is not acceptable; the rejection is on record under the exception's id.
+            Conflict: The identity is bound to other content; on record likewise.
+            Unavailable: Nothing can be inspected or stored now.
+        """
+        incoming = replace(
+            incoming, id=incoming.id or MessageId(new_id()), received_at=incoming.received_at or self._clock()
+        )
+        sha256 = hashlib.sha256(incoming.body).hexdigest()
+        if incoming.parts:  # nothing would store or deliver them yet, and a receipt covers everything handed in
+            finding = Finding("parts", text="attachments beside the document are not taken")
+            self._reject(incoming, Rejection("media_type", (finding,)), sha256)
+            raise Rejected("media_type", [finding], incoming.id)
+        known = self._known(incoming, sha256)
+        if known is not None:
+            return self._again(incoming, known, sha256)
+        result = self._planning().inspect(incoming)
+        if isinstance(result, Rejection):
+            self._reject(incoming, result, sha256)
+            raise Rejected(result.code, result.findings, incoming.id)
+        try:
+            receipt = self._store.accept(acceptance(incoming, result, parent_id))
+        except Conflict:
+            self._conflict(incoming, result, sha256)
+        if not receipt.duplicate:
+            log.info("message_accepted", message=receipt.message_id, source=incoming.source, sender=incoming.sender)
+            self._wake({heading.destination for heading in result.verdict.headings if heading.destination})
+        return receipt
+
+    def _known(self, incoming: Incoming, sha256: str) -> api.Known | None:
+        if incoming.idempotency_key:
+            return self._store.known(incoming.sender, idempotency_key=incoming.idempotency_key)
+        return self._store.known(incoming.sender, sha256=sha256)
+
+    def _again(self, incoming: Incoming, known: api.Known, sha256: str) -> Receipt:
+        if known.sha256 != sha256:
+            self._conflict(incoming, None, sha256)
+        record = self._store.message(known.message_id)
+        return Receipt(known.message_id, duplicate=True, state=record.status if record else "open")
+
+    def _conflict(self, incoming: Incoming, plan: Plan | None, sha256: str) -> None:
+        verdict = plan.verdict if plan else None
+        finding = Finding("identity", text="the same identity was handed in before with other content")
+        rejection = Rejection(
+            "conflict",
+            (finding,),
+            header=verdict.header if verdict else None,
+            type=verdict.header.type if verdict else None,
+            recipient=verdict.recipient if verdict else None,
+            owner=verdict.owner if verdict else None,
+            snapshot=verdict.snapshot if verdict else "",
+        )
+        self._reject(incoming, rejection, sha256)
+        raise Conflict("other content under the same identity", incoming.id)
+
+    def _reject(self, incoming: Incoming, rejection: Rejection, sha256: str) -> None:
+        source = self._deployment().sources.get(incoming.source)
+        keep = source.keep_rejected.for_ if source else timedelta(0)
+        payloads = [findings_payload(rejection.findings)]
+        if keep > timedelta(0):
+            payloads.append(Payload(new_id(), PayloadRole.RECEIVED, incoming.body))
+        assert incoming.received_at is not None
+        self._store.reject(
+            api.Rejection(
+                id=incoming.id,
+                code=rejection.code,
+                source=incoming.source,
+                sender=incoming.sender,
+                sha256=sha256,
+                received_at=incoming.received_at,
+                snapshot=rejection.snapshot,
+                type=str(rejection.type) if rejection.type else None,
+                owner=rejection.owner,
+                recipient=rejection.recipient,
+                test=rejection.test,
+                idempotency_key=incoming.idempotency_key,
+                arrival=arrival(incoming),
+                payloads=tuple(payloads),
+                references=tuple(_sender_reference(incoming)),
+            )
+        )
+        log.info(
+            "message_rejected",
+            message=incoming.id,
+            source=incoming.source,
+            sender=incoming.sender,
+            code=rejection.code,
+            count=len(rejection.findings),
+        )
+
+
+def acceptance(incoming: Incoming, plan: Plan, parent_id: MessageId | None = None) -> Acceptance:
+    """Return what the store keeps of a plan: each content once, the original not a second time."""
+    verdict = plan.verdict
+    received = Payload(new_id(), PayloadRole.RECEIVED, incoming.body)
+    payloads, deliveries = deliveries_of(incoming, plan, received.id)
+    if verdict.findings:
+        payloads.append(findings_payload(verdict.findings))
+    return Acceptance(
+        message=message_of(incoming, verdict),
+        identity=verdict.identity,
+        payloads=(received, *payloads),
+        deliveries=tuple(deliveries),
+        references=(*_sender_reference(incoming), *_business_keys(plan)),
+        idempotency_key=incoming.idempotency_key,
+        parent_id=parent_id,
+        arrival=arrival(incoming),
+    )
+
+
+def deliveries_of(
+    incoming: Incoming, plan: Plan, received_id: str, planned: Iterable[Planned] | None = None
+) -> tuple[list[Payload], list[Delivery]]:
+    """Return the deliveries of a plan with the payloads they need beside the original."""
+    assert incoming.received_at is not None
+    payloads: dict[tuple[bytes, str, str], Payload] = {}
+    extra: list[Payload] = []
+    deliveries = []
+    for one in plan.deliveries if planned is None else planned:
+        payload_id: str | None = received_id
+        unchanged = one.body is None and one.content_type == "application/xml" and not one.headers
+        if one.reason:
+            payload_id = None
+            if one.findings:
+                extra.append(findings_payload(one.findings, one.heading.id))
+        elif not unchanged:
+            body = incoming.body if one.body is None else one.body
+            key = (body, one.content_type, json.dumps(dict(one.headers), sort_keys=True))
+            fresh = Payload(new_id(), PayloadRole.OUTGOING, body, one.content_type, headers=one.headers)
+            payload_id = payloads.setdefault(key, fresh).id
+        deliveries.append(
+            Delivery(
+                id=one.heading.id,
+                message_id=incoming.id,
+                owner=plan.verdict.owner,
+                route=one.heading.route,
+                destination=one.heading.destination,
+                due_at=incoming.received_at,
+                state=State.DEAD if one.reason else State.WAITING,
+                reason=Reason(one.reason) if one.reason else "",
+                code=one.code,
+                payload_id=payload_id,
+                order_key=one.heading.order_key,
+                snapshot=plan.verdict.snapshot,
+            )
+        )
+    return [*payloads.values(), *extra], deliveries
+
+
+def findings_payload(findings: Iterable[Finding], delivery_id: DeliveryId | None = None) -> Payload:
+    """Return findings as they are kept: rule, path, line, column, level; never a value of the document."""
+    kept = [
+        {"rule": one.rule, "path": one.path, "line": one.line, "column": one.column, "level": one.level}
+        for one in findings
+    ]
+    body = json.dumps(kept).encode()
+    return Payload(new_id(), PayloadRole.FINDINGS, body, "application/json", delivery_id=delivery_id)
+
+
+def arrival(incoming: Incoming) -> dict[str, str]:
+    """Return what a replay must know of how a message came, beside its bytes."""
+    kept = {
+        "recipient": incoming.recipient,
+        "charset": incoming.charset,
+        "sender_reference": incoming.sender_reference,
+    }
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _sender_reference(incoming: Incoming) -> Iterable[Reference]:
+    if incoming.sender_reference:
+        yield Reference("sender_reference", incoming.sender_reference)
+
+
+def _business_keys(plan: Plan) -> Iterable[Reference]:
+    header = plan.verdict.header
+    if header.message_id:
+        yield Reference("message_id", header.message_id)
+    for name in plan.verdict.business_keys:
+        if name in header.keys:
+            yield Reference(f"key:{name}", header.keys[name])

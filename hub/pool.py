@@ -1,0 +1,350 @@
+"""The daemon's side of a worker set: hand a document to an idle worker, have those killed that take too long.
+
+The set reads the files from disk, compiles them and returns their bytes; should the set itself die, the next one
+compiles from exactly those bytes. So one pool serves one snapshot, whatever happens on disk meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hub import wire
+from hub.errors import ConfigError, Problem, Unavailable
+from hub.inspection import Plan, Planned, Rejection, Verdict
+from hub.log import get_log
+from hub.message import Finding, Incoming
+
+log = get_log(__name__)
+
+START_SECONDS = 120  # generating the bindings of a large standard takes a while
+DOCUMENT_SECONDS = 5.0  # for a document, and
+MEGABYTE_SECONDS = 0.2  # for each megabyte of it
+IDLE_WORKER_SECONDS = 20  # how long a document waits for a worker before its sender is told to come again
+DEATHS_MAX = 2
+STRANGERS_MAX = 20  # deaths in a row that are not the document's
+MEMORY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which snapshot to compile, and how many workers of what size. ``memory`` is what each may take of its own.
+
+    ``strict``: a route test that fails refuses the snapshot. A reload is strict; a start is not, for what ran
+    yesterday must come up again although a version in a test has run out since. ``files`` is empty where the disk
+    shall be read.
+    """
+
+    base: Path
+    main: str
+    stage: str
+    state_dir: Path
+    size: int = 1
+    memory: int = MEMORY_BYTES
+    strict: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the worker set found: the snapshot's name and the bytes of every file it read."""
+
+    digest: str
+    files: Mapping[str, bytes] = field(repr=False)
+    warnings: tuple[Problem, ...]
+
+
+class Worker:
+    """The daemon's end of one worker process."""
+
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self._sock = sock
+
+    def inspect(self, incoming: Incoming, skip: Mapping[str, str], progress: _Progress) -> Rejection | None:
+        """Inspect one document; what the worker tells is kept in ``progress`` as it comes.
+
+        Raises:
+            wire.Closed, TimeoutError: The worker died, or takes too long.
+        """
+        allowed = DOCUMENT_SECONDS + MEGABYTE_SECONDS * len(incoming.body) / 1_000_000
+        head, blobs = wire.pack_incoming(incoming)
+        self._sock.settimeout(DOCUMENT_SECONDS)
+        wire.send(self._sock, {"incoming": head, "skip": dict(skip)}, blobs)
+        while True:
+            self._sock.settimeout(allowed)  # for the verdict, and anew for each destination's steps
+            answer, contents = wire.receive(self._sock)
+            if "taken" in answer:
+                progress.taken = True
+            elif "rejection" in answer:
+                return wire.REJECTION.validate_python(answer["rejection"])
+            elif "verdict" in answer:
+                progress.verdict = wire.VERDICT.validate_python(answer["verdict"])
+            elif "planned" in answer:
+                body = contents[0] if contents else None
+                progress.planned.append(wire.PLANNED.validate_python({**answer["planned"], "body": body}))
+            else:
+                return None
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class _Set:
+    """The daemon's end of one worker set: the process, and the hatch through which its workers come."""
+
+    def __init__(self, order: Order) -> None:
+        control, their_control = socket.socketpair()
+        self.hatch, their_hatch = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with control, their_control, their_hatch:
+            fds = (their_control.fileno(), their_hatch.fileno())
+            self.process = subprocess.Popen(  # noqa: S603  # our own module, no shell
+                [sys.executable, "-P", "-m", "hub.workerset", *map(str, fds)],
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+            their_control.close()
+            their_hatch.close()
+            try:
+                self.proof = _prove(control, order)
+            except BaseException:
+                self.end()
+                raise
+
+    def told(self) -> Worker | int | None:
+        """Wait for the next word: a new worker, the pid of one that ended, or ``None`` when the set has ended."""
+        while True:
+            try:
+                told, fds, _, _ = socket.recv_fds(self.hatch, 1024, 1)
+            except OSError:
+                return None
+            if not told:
+                return None
+            word = json.loads(told)
+            if "ended" in word:
+                return int(word["ended"])
+            if fds:
+                return Worker(word["worker"], socket.socket(fileno=fds[0]))
+            log.error("worker_not_taken_in", worker=str(word["worker"]))  # no file descriptor is left for it
+
+    def kill(self, worker: Worker) -> None:
+        """Have a worker killed; another one comes through the hatch."""
+        try:
+            self.hatch.send(json.dumps({"kill": worker.pid}).encode())
+        except OSError:
+            log.warning("worker_set_gone")
+
+    def end(self) -> None:
+        """End the set with all its workers, and reap it. Safe to call twice."""
+        with contextlib.suppress(OSError):
+            self.hatch.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for workers
+        self.hatch.close()
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # its workers follow: they have asked for it
+            self.process.wait()
+
+
+def _prove(control: socket.socket, order: Order) -> Proof:
+    head: dict[str, Any] = {
+        "base": str(order.base),
+        "main": order.main,
+        "stage": order.stage,
+        "state_dir": str(order.state_dir),
+        "size": order.size,
+        "memory": order.memory,
+        "strict": order.strict,
+    }
+    if order.files:
+        head["names"] = list(order.files)
+    control.settimeout(START_SECONDS)
+    try:
+        wire.send(control, head, list(order.files.values()))
+        answer, contents = wire.receive(control)
+    except (wire.Closed, TimeoutError) as error:
+        raise Unavailable("the worker set ended before it was ready") from error
+    if "problems" in answer:
+        raise ConfigError([wire.PROBLEM.validate_python(problem) for problem in answer["problems"]])
+    warnings = tuple(wire.PROBLEM.validate_python(problem) for problem in answer.get("warnings", ()))
+    read = dict(zip(answer["names"], contents, strict=True)) if "names" in answer else order.files
+    return Proof(answer["ready"], read, warnings)
+
+
+class _Progress:
+    """What a worker told about one document before it ended or died."""
+
+    def __init__(self) -> None:
+        self.taken = False  # the worker had the document in its hands
+        self.verdict: Verdict | None = None
+        self.planned: list[Planned] = []
+
+    def current(self) -> str | None:
+        """Return the destination whose steps were running."""
+        headings = self.verdict.headings if self.verdict else ()
+        return headings[len(self.planned)].destination if len(self.planned) < len(headings) else None
+
+
+class _Blame:
+    """Whose fault it was that workers died over one document."""
+
+    def __init__(self) -> None:
+        self.skip: dict[str, str] = {}  # destinations whose steps are not run any more
+        self._deaths: dict[str | None, int] = {}
+        self._strangers = 0
+
+    def note(self, progress: _Progress) -> bool:
+        """Count one death; return whether the document itself has killed often enough.
+
+        Raises:
+            Unavailable: Workers keep dying of something else.
+        """
+        if not progress.taken:
+            self._strangers += 1
+            if self._strangers > STRANGERS_MAX:
+                raise Unavailable("the workers keep dying")
+            return False
+        where = progress.current()
+        self._deaths[where] = self._deaths.get(where, 0) + 1
+        if self._deaths[where] < DEATHS_MAX:
+            return False
+        if where is not None:
+            self.skip[where] = "worker_lost"
+        return where is None
+
+
+class Pool:
+    """Standing worker processes of one snapshot. ``inspect`` may be called from any thread."""
+
+    def __init__(self, order: Order, *, on_death: Callable[[], None] = lambda: None) -> None:
+        """Prove the snapshot and start the workers; returns when all are there.
+
+        Raises:
+            ConfigError: The snapshot cannot be compiled, or its route tests fail.
+            Unavailable: The worker set does not start.
+        """
+        self._on_death = on_death
+        self._closed = threading.Event()
+        self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._lock = threading.Condition()
+        self._workers: set[Worker] = set()
+        self._set = _Set(order)
+        self.proof = self._set.proof
+        self._order = replace(order, files=self.proof.files)
+        self._thread = threading.Thread(target=self._take_in, name="workers", daemon=True)
+        self._thread.start()
+        with self._lock:
+            ready = self._lock.wait_for(lambda: len(self._workers) >= order.size, START_SECONDS)
+        if not ready:
+            self.close()
+            raise Unavailable("the workers do not start")
+
+    @property
+    def alive(self) -> int:
+        """How many workers are there, busy or idle."""
+        return len(self._workers)
+
+    def inspect(self, incoming: Incoming) -> Plan | Rejection:
+        """Inspect a document in a worker process.
+
+        A document that kills two workers before the verdict, or takes too long twice, is rejected
+        (``inspection_failed``); steps that do so make their own delivery dead, and the others go on.
+
+        Raises:
+            Unavailable: No worker is there in time.
+        """
+        blame = _Blame()
+        while True:
+            progress = _Progress()
+            worker = self._take()
+            try:
+                rejection = worker.inspect(incoming, blame.skip, progress)
+            except (wire.Closed, TimeoutError) as error:
+                self._discard(worker)
+                name = type(error).__name__
+                log.warning("worker_died", message=incoming.id, destination=progress.current(), error=name)
+                if blame.note(progress):
+                    return Rejection("inspection_failed", (Finding("worker_lost"),), snapshot=self.proof.digest)
+                continue
+            self._idle.put(worker)
+            if rejection is not None:
+                return rejection
+            assert progress.verdict is not None
+            return Plan(progress.verdict, tuple(progress.planned))
+
+    def close(self) -> None:
+        """End all workers; documents in work are lost to their callers as ``Unavailable``."""
+        self._closed.set()
+        self._set.end()
+        self._thread.join(START_SECONDS)
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _take(self) -> Worker:
+        deadline = time.monotonic() + IDLE_WORKER_SECONDS
+        while not self._closed.is_set():
+            try:
+                worker = self._idle.get(timeout=min(max(deadline - time.monotonic(), 0), 1.0))
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    raise Unavailable("no worker is free") from None
+                continue
+            if worker in self._workers:
+                return worker
+            worker.close()  # it ended while it was idle
+        raise Unavailable("the hub is closing")
+
+    def _discard(self, worker: Worker) -> None:
+        """Have a worker replaced; the document does not wait for it."""
+        worker.close()
+        with self._lock:
+            self._workers.discard(worker)
+        self._on_death()
+        if self._closed.is_set():
+            raise Unavailable("the hub is closing")
+        self._set.kill(worker)
+
+    def _take_in(self) -> None:
+        """Take workers in as they come; start the set again should it die."""
+        pause = 0.1
+        while not self._closed.is_set():
+            told = self._set.told()
+            if isinstance(told, Worker):
+                with self._lock:
+                    self._workers.add(told)
+                    self._lock.notify_all()
+                self._idle.put(told)
+                pause = 0.1
+            elif told is not None:
+                self._forget(told)
+            elif not self._closed.wait(pause):
+                pause = min(pause * 2, 30)
+                self._start_again()
+
+    def _forget(self, pid: int) -> None:
+        """Count a worker out that has ended; if it was idle, its next document finds out at once and takes another."""
+        with self._lock:
+            self._workers = {worker for worker in self._workers if worker.pid != pid}
+
+    def _start_again(self) -> None:
+        self._set.end()
+        with self._lock:
+            self._workers.clear()  # those at work are found dead by their documents, the idle ones by the next
+        log.error("worker_set_died")
+        try:
+            self._set = _Set(self._order)
+        except (Unavailable, ConfigError, OSError) as error:
+            log.error("worker_set_not_started", error=type(error).__name__)
+        if self._closed.is_set():
+            self._set.end()

@@ -1,0 +1,99 @@
+"""From files to a compiled snapshot: configuration, schemas, stylesheets, bindings. All problems in one run.
+
+Only worker processes and one-snapshot commands (``check``, ``test``, ``explain``) call this; the daemon never imports
+steps or bindings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import hub.config
+from hub.deployment import Deployment, StepSpec
+from hub.errors import ConfigError, Problem
+from hub.files import Files
+from hub.inspection import Plan, Rejection, Snapshot, inspect
+from hub.message import Incoming
+from hub.plugin import Step
+from hub.routing import Directory
+from hub.steps import compile_step
+from hub.versions import versions
+from hub.xml import bindings
+from hub.xml.profile import Profile
+from hub.xml.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A snapshot, or the problems that stand in its way; warnings may come with a snapshot."""
+
+    snapshot: Snapshot | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.level == "error")
+
+
+def compile_snapshot(files: Files, main: str, *, stage: str, state_dir: Path) -> Compiled:
+    """Compile everything that a deployment names, and report all problems at once."""
+    reading = hub.config.read(files, main, stage=stage)
+    registry, found = Registry.load(files)
+    problems = [*reading.problems, *(problem for problem in found if problem not in reading.problems)]
+    deployment = reading.deployment
+    if deployment is None:
+        return Compiled(None, tuple(problems))
+    problems += _compile_schemas(registry)
+    try:
+        folder = bindings.prepare(files, _bound(registry), state_dir)
+        if folder:
+            bindings.activate(folder)
+    except ConfigError as error:
+        problems += error.problems
+    steps: dict[tuple[str, str], Step] = {}
+    for spec in _specs(deployment):
+        try:
+            steps[spec.kind, spec.value] = compile_step(spec, files, registry)
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if any(problem.level == "error" for problem in problems):
+        return Compiled(None, tuple(problems))
+    digest = files.digest(*(f"{name} {version}" for name, version in sorted(versions().items())))
+    return Compiled(Snapshot(digest, deployment, Directory(deployment), registry, steps), tuple(problems))
+
+
+def _compile_schemas(registry: Registry) -> Iterator[Problem]:
+    # All of them, also those that no route asks for: a message of theirs is checked before it is called unroutable.
+    for profile in registry.profiles.values():
+        try:
+            registry.schema(profile)
+        except ConfigError as error:
+            yield from error.problems
+
+
+def _bound(registry: Registry) -> Iterable[Profile]:
+    return [profile for profile in registry.profiles.values() if profile.bindings]
+
+
+def _specs(deployment: Deployment) -> Iterable[StepSpec]:
+    """Return each step once, however many destinations take it."""
+    found: dict[tuple[str, str], StepSpec] = {}
+    for route in deployment.routes:
+        for spec in (*route.steps, *(spec for target in route.deliver_to for spec in target.steps)):
+            found.setdefault((spec.kind, spec.value), spec)
+    for destination in deployment.destinations.values():
+        for spec in destination.steps:
+            found.setdefault((spec.kind, spec.value), spec)
+    return found.values()
+
+
+class OneSnapshot:
+    """Inspects in this very process: for commands that look at one snapshot and end."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def inspect(self, incoming: Incoming) -> Plan | Rejection:
+        return inspect(incoming, self.snapshot)

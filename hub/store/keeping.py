@@ -1,0 +1,108 @@
+"""Taking a message in: known, accept, reject. One rule: a message is kept wholly or not at all, and only once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from hub.errors import Conflict, StoreError
+from hub.message import MessageId, Receipt
+from hub.store.api import Known
+from hub.store.inserting import insert_new, insert_rows
+from hub.store.listing import status_of_message
+from hub.store.payloads import Row
+from hub.store.rows import MessageRows
+from hub.store.tables import ACCEPTED, delivery, message, payload, reference
+from hub.store.writer import Unexpected, Verb
+
+
+def keep_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[None]:
+    """Insert several messages with everything they bring, one statement per table."""
+    if insert_new(connection, message, (rows.message for rows in several)) != len(several):
+        raise Unexpected
+    insert_rows(connection, payload, (row for rows in several for row in rows.payloads))
+    insert_rows(connection, delivery, (row for rows in several for row in rows.deliveries))
+    insert_rows(connection, reference, (row for rows in several for row in rows.references))
+    return [None] * len(several)
+
+
+def accept_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[Receipt]:
+    """Accept several messages, all of them new."""
+    keep_together(connection, several)
+    return [Receipt(rows.message["id"]) for rows in several]
+
+
+def accept(connection: sa.Connection, rows: MessageRows) -> Receipt:
+    """Accept one message, or answer with the receipt of the first one of its identity.
+
+    Raises:
+        Conflict: The identity is bound to other content.
+    """
+    try:
+        keep_together(connection, [rows])
+    except Unexpected:
+        return _first_receipt(connection, rows.message)
+    return Receipt(rows.message["id"])
+
+
+def reject(connection: sa.Connection, rows: MessageRows) -> None:
+    """Keep one rejection.
+
+    Raises:
+        Conflict: Its id is taken.
+    """
+    try:
+        keep_together(connection, [rows])
+    except Unexpected:
+        raise Conflict(f"{rows.message['id']} is on record already") from None
+
+
+ACCEPT = Verb("accept", accept, accept_together)
+REJECT = Verb("reject", reject, keep_together)
+
+
+def _first_receipt(connection: sa.Connection, row: Row) -> Receipt:
+    first = select_by_identity(connection, row["sender"], row["identity"])
+    if first is None:
+        raise StoreError(f"{row['id']} is the id of another message")
+    if first.sha256 != row["sha256"]:
+        raise Conflict("the identity is bound to other content")
+    status = status_of_message(connection, first.message_id, row["received_at"])
+    return Receipt(first.message_id, duplicate=True, state=status)
+
+
+def select_incoming(connection: sa.Connection, message_id: str) -> dict[str, Any] | None:
+    """Read how a message came in, accepted or not: by its id."""
+    row = connection.execute(sa.select(message).where(message.c.id == message_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    return {**row["arrival"], **{name: row[name] for name in ("source", "sender", "received_at", "idempotency_key")}}
+
+
+# --- known --------------------------------------------------------------------------------------------------------
+
+_KNOWN = sa.select(message.c.id, message.c.sha256).where(message.c.verdict == ACCEPTED).order_by(message.c.seq).limit(1)
+
+
+def select_by_identity(connection: sa.Connection, sender: str, identity: str) -> Known | None:
+    """Find the accepted message of an identity, by the unique index that guards it."""
+    return _known(connection, message.c.sender == sender, message.c.identity == identity)
+
+
+def select_by_key(connection: sa.Connection, sender: str, key: str) -> Known | None:
+    """Find by idempotency key; ``IS NOT NULL`` is said so that the partial index serves it."""
+    keyed = message.c.idempotency_key.is_not(None)
+    return _known(connection, message.c.sender == sender, message.c.idempotency_key == key, keyed)
+
+
+def select_by_digest(connection: sa.Connection, sender: str, sha256: str) -> Known | None:
+    """Find by digest among messages without a key: with a key, equal content may be meant twice."""
+    unkeyed = message.c.idempotency_key.is_(None)
+    return _known(connection, message.c.sender == sender, message.c.sha256 == sha256, unkeyed)
+
+
+def _known(connection: sa.Connection, *conditions: sa.ColumnElement[Any]) -> Known | None:
+    row = connection.execute(_KNOWN.where(*conditions)).one_or_none()
+    return None if row is None else Known(MessageId(row.id), row.sha256)

@@ -1,0 +1,158 @@
+"""How deliveries move and new ones join. One rule: a row moves only by an event, at the revision it was read at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+
+from hub.delivery import Delivery, Event, advance
+from hub.errors import Conflict
+from hub.store.api import Change, ItemResult
+from hub.store.inserting import insert_new, insert_rows
+from hub.store.payloads import Row
+from hub.store.rows import RowMaker, delivery_of, delivery_row, event_row, moved_columns
+from hub.store.tables import delivery, event, job_item, payload, reference
+from hub.store.writer import Unexpected, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One delivery before and after one event."""
+
+    before: Delivery
+    event: Event
+    after: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRows:
+    """A change as rows; everything in it happens or nothing."""
+
+    moves: Sequence[Move]
+    deliveries: Sequence[Row] = ()
+    payloads: Sequence[Row] = field(default=(), repr=False)
+    references: Sequence[Row] = field(default=(), repr=False)
+    item: ItemResult | None = None
+
+
+def change_rows(change: Change, maker: RowMaker) -> ChangeRows:
+    """Return the rows of a change, each event applied to the delivery that it was meant for.
+
+    Raises:
+        IllegalTransition: An event cannot follow.
+    """
+    moves = [Move(one.before, one.event, advance(one.before, one.event)) for one in change.settlements]
+    payloads: list[Row] = []
+    references: list[Row] = []
+    for one in change.settlements:
+        payloads += maker.payloads.rows(one.payloads, one.before.message_id)
+        references += maker.references(one.references, one.before.message_id, one.before.owner)
+    if change.payloads or change.references:
+        if change.message_id is None:
+            raise ValueError("payloads and references of a change belong to a message")
+        owner = change.deliveries[0].owner if change.deliveries else None
+        payloads += maker.payloads.rows(change.payloads, change.message_id)
+        references += maker.references(change.references, change.message_id, owner)
+    return ChangeRows(moves, [delivery_row(one) for one in change.deliveries], payloads, references, change.item)
+
+
+# --- statements ---------------------------------------------------------------------------------------------------
+
+_MOVE = sa.update(delivery).where(
+    delivery.c.id == bindparam("at_id"),
+    delivery.c.revision == bindparam("at_revision"),
+    delivery.c.state == bindparam("at_state"),
+)
+
+
+def update_moved(
+    connection: sa.Connection,
+    moves: Sequence[Move],
+    *,
+    lease_until: sa.ColumnElement[int] | None = None,
+    lease_owner: str | None = None,
+) -> int:
+    """Move deliveries that are still as they were read, and return how many these were: the fence against late writers.
+
+    Sorted by id, so that two nodes never wait for each other crosswise.
+    """
+    if not moves:
+        return 0
+    rows = [
+        moved_columns(move.after)
+        | {"at_id": move.before.id, "at_revision": move.before.revision, "at_state": move.before.state.value}
+        for move in sorted(moves, key=lambda move: move.before.id)
+    ]
+    return connection.execute(_MOVE.values(lease_until=lease_until, lease_owner=lease_owner), rows).rowcount
+
+
+def insert_events(connection: sa.Connection, moves: Iterable[Move]) -> None:
+    """Append events. Their key is (delivery, revision): the same revision twice is impossible."""
+    insert_rows(connection, event, (event_row(move.after, move.event) for move in moves))
+
+
+def insert_deliveries(connection: sa.Connection, rows: Sequence[Row]) -> int:
+    """Insert deliveries planned later, and return how many were new: the same replay twice is a conflict."""
+    return insert_new(connection, delivery, rows)
+
+
+def update_items(connection: sa.Connection, items: Sequence[ItemResult]) -> int:
+    """Write the results of a job's items that have none yet, so that no item is done twice; return how many."""
+    if not items:
+        return 0
+    statement = sa.update(job_item).where(
+        job_item.c.job_id == bindparam("at_job"), job_item.c.item == bindparam("at_item"), job_item.c.result.is_(None)
+    )
+    rows = [{"at_job": one.job_id, "at_item": one.item, "result": one.result, "detail": one.detail} for one in items]
+    return connection.execute(statement, rows).rowcount
+
+
+def select_planned(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Delivery]:
+    """Read new deliveries again, for the ``seq`` that the database gave them."""
+    found = connection.execute(sa.select(delivery).where(delivery.c.id.in_(ids))).mappings() if ids else ()
+    return {row["id"]: delivery_of(row) for row in found}
+
+
+# --- the operation ------------------------------------------------------------------------------------------------
+
+
+def apply_together(connection: sa.Connection, changes: Sequence[ChangeRows]) -> Sequence[Sequence[Delivery]]:
+    """Write several changes, one statement per table."""
+    moves = list(chain.from_iterable(change.moves for change in changes))
+    planned = list(chain.from_iterable(change.deliveries for change in changes))
+    payloads = list(chain.from_iterable(change.payloads for change in changes))
+    items = [change.item for change in changes if change.item is not None]
+    if update_moved(connection, moves) != len(moves):
+        raise Unexpected
+    if insert_new(connection, payload, payloads) != len(payloads):
+        raise Unexpected
+    if insert_deliveries(connection, planned) != len(planned):
+        raise Unexpected
+    insert_events(connection, moves)
+    insert_rows(connection, reference, chain.from_iterable(change.references for change in changes))
+    if update_items(connection, items) != len(items):
+        raise Unexpected
+    new = select_planned(connection, [row["id"] for row in planned])
+    return [
+        [*(move.after for move in change.moves), *(new[row["id"]] for row in change.deliveries)] for change in changes
+    ]
+
+
+def apply(connection: sa.Connection, change: ChangeRows) -> Sequence[Delivery]:
+    """Write one change.
+
+    Raises:
+        Conflict: Somebody moved a delivery first, planned the same ones, or did the item already.
+    """
+    try:
+        return apply_together(connection, [change])[0]
+    except Unexpected:
+        named = [*(move.before.id for move in change.moves), *(row["id"] for row in change.deliveries)]
+        raise Conflict(f"somebody else was first: {', '.join(named)}") from None
+
+
+APPLY: Verb[ChangeRows, Sequence[Delivery]] = Verb("apply", apply, apply_together)

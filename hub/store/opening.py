@@ -1,0 +1,166 @@
+"""Opening a store: what differs between SQLite and PostgreSQL, and between a daemon and the command line.
+
+              daemon                                             command line
+SQLite        creates, locks, migrates, sweeps                   finds it or says where it looked; may lock later
+PostgreSQL    checks settings and version, shares a lock         checks the version; may take the lock alone
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import sqlalchemy as sa
+
+from hub.errors import StoreBusy, StoreError, Unavailable
+from hub.store.database import (
+    ADVISORY_KEY,
+    Lock,
+    create_file,
+    error_token,
+    postgresql_engine,
+    postgresql_reading,
+    refuse_remote_disk,
+    refuse_unsafe_server,
+    sqlite_engine,
+    sqlite_path,
+    sync_folder,
+)
+from hub.store.migrating import REFERENCE_KEY, refuse_foreign, upgrade, version_of
+from hub.store.payloads import Payloads
+from hub.store.rows import RowMaker
+from hub.store.sql import Foundation, SqlStore
+from hub.store.upkeep import select_setting
+
+Mode = Literal["daemon", "cli"]
+Clock = Callable[[], datetime]
+
+
+def open_url(url: str, *, state_dir: Path, mode: Mode, clock: Clock) -> SqlStore:
+    """Do what :func:`hub.store.open_store` promises."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise StoreError("the store's URL cannot be read, expected sqlite:////… or postgresql+psycopg://…") from None
+    opener = {"sqlite": _open_sqlite, "postgresql": _open_postgresql}.get(parsed.get_backend_name())
+    if opener is None:
+        raise StoreError(f"unknown kind of store {parsed.drivername!r}, expected sqlite or postgresql+psycopg")
+    try:
+        return SqlStore(opener(parsed, state_dir, mode, clock))
+    except sa.exc.SQLAlchemyError as error:
+        where = parsed.render_as_string(hide_password=True)
+        raise Unavailable(f"the store at {where} does not answer ({error_token(error)})") from None
+    except OSError as error:
+        raise Unavailable(f"the store cannot be opened: {error.filename}: {error.strerror}") from None
+
+
+# --- SQLite -------------------------------------------------------------------------------------------------------
+
+
+def _open_sqlite(url: sa.URL, state_dir: Path, mode: Mode, clock: Clock) -> Foundation:
+    path = sqlite_path(url)
+    lock = Lock(path)
+    if mode == "daemon":
+        _prepare_folders(path, state_dir)
+        if not lock.acquire():
+            raise StoreBusy(f"another daemon has the store {path} (it holds {lock.path})")
+    elif not path.is_file():
+        raise Unavailable(f"there is no store at {path}")
+    writing, reading = sqlite_engine(path, writes=True), sqlite_engine(path, writes=False)
+    payloads = Payloads(state_dir / "payloads")
+    with ExitStack() as undo:
+        undo.callback(lock.release)
+        undo.callback(writing.dispose)
+        undo.callback(reading.dispose)
+        if mode == "daemon":
+            create_file(path)
+            with writing.begin() as connection:
+                upgrade(connection)
+                payloads.sweep(connection)
+        with reading.begin() as connection:
+            refuse_foreign(version_of(connection))
+        key = _key_of_file(state_dir / "reference.key", create=mode == "daemon")
+        maker = RowMaker(payloads, key)
+        return Foundation(writing, reading, maker, clock, lock.acquire, undo.pop_all().close)
+
+
+def _prepare_folders(path: Path, state_dir: Path) -> None:
+    for folder in (path.parent, state_dir, state_dir / "payloads"):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True)
+            sync_folder(folder.parent)
+    refuse_remote_disk(path)
+
+
+def _key_of_file(path: Path, *, create: bool) -> bytes:
+    """Return the key of the references' digests; a daemon draws it once.
+
+    Raises:
+        Unavailable: It is not there or cannot be read.
+    """
+    try:
+        if create and not path.exists():
+            draft = path.with_suffix(".new")  # renamed when complete: half a key would be a wrong key for ever
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
+            sync_folder(path.parent)
+        return bytes.fromhex(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        raise Unavailable(f"there is no readable key at {path}") from None
+
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------------------
+
+
+def _open_postgresql(url: sa.URL, _state_dir: Path, mode: Mode, clock: Clock) -> Foundation:
+    engine = postgresql_engine(url)
+    lock = _ServerLock(engine)
+    with ExitStack() as undo:
+        undo.callback(engine.dispose)
+        undo.callback(lock.release)
+        with engine.begin() as connection:
+            refuse_unsafe_server(connection)
+            refuse_foreign(version_of(connection))
+            key = bytes.fromhex(select_setting(connection, REFERENCE_KEY) or "")
+        if not key:
+            raise StoreError("the store has no reference key: run `xoev-hub store migrate`")
+        if mode == "daemon" and not lock.acquire(shared=True):
+            raise StoreBusy("a command line is running jobs on this store; try again when it has finished")
+        maker = RowMaker(Payloads(None), key)
+        return Foundation(engine, postgresql_reading(engine), maker, clock, lock.acquire, undo.pop_all().close)
+
+
+class _ServerLock:
+    """All daemons share it; who runs jobs without a daemon needs it alone. The server frees it with the connection."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._connection: sa.Connection | None = None
+
+    def acquire(self, *, shared: bool = False) -> bool:
+        """Take the lock if it is free; never waits."""
+        if self._connection is not None:
+            return True
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        attempt = sa.func.pg_try_advisory_lock_shared if shared else sa.func.pg_try_advisory_lock
+        if not connection.execute(sa.select(attempt(ADVISORY_KEY))).scalar():
+            connection.close()
+            return False
+        self._connection = connection
+        return True
+
+    def release(self) -> None:
+        if self._connection is not None:
+            with suppress(sa.exc.SQLAlchemyError):  # a connection that is cut has lost it already
+                self._connection.execute(sa.select(sa.func.pg_advisory_unlock_all()))
+            self._connection.invalidate()  # not back into the pool: the lock is the connection's
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,173 @@
+"""The worker set of one snapshot: a small process that compiles everything once, then forks the workers.
+
+Started by exec, never forked from the threaded daemon. It compiles schemas and stylesheets on its only thread, runs
+the route tests, and forks workers that share all of it copy-on-write. It reaps and refills them, kills those that grow
+too large, and ends with the daemon, however that ends: its sockets close.
+
+    control  ◀─ {"base", "main", "stage", "state_dir", "size", "memory", "strict", "names"?} + file contents
+             ─▶ {"ready": digest, "names"?, "warnings"} + contents   |  {"problems": […]}
+    hatch    ─▶ {"worker": pid} + the daemon's end of that worker's socket  |  {"ended": pid}
+             ◀─ {"kill": pid}
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hub import routetests, wire, worker
+from hub.files import Files
+from hub.inspection import Snapshot
+from hub.log import configure, get_log
+from hub.snapshot import compile_snapshot
+
+log = get_log(__name__)
+
+TICK_SECONDS = 0.1
+FORKS_PER_SECOND = 20  # a worker that dies at once must not turn this into a fork bomb
+PR_SET_PDEATHSIG = 1
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def main(control_fd: int, hatch_fd: int) -> None:
+    """Prove the snapshot, then keep its workers until the daemon closes the hatch."""
+    # A signal to the whole process group (Ctrl-C, systemd) is the daemon's: it drains, and needs its workers for that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    configure()
+    try:
+        with socket.socket(fileno=control_fd) as control:
+            order, contents = wire.receive(control)
+            snapshot = _prove(control, order, contents)
+        if snapshot is not None:
+            with socket.socket(fileno=hatch_fd) as hatch:
+                WorkerSet(hatch, snapshot, order["size"], order["memory"]).run()
+    except wire.Closed:
+        return
+
+
+def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes]) -> Snapshot | None:
+    base = Path(order["base"])
+    sys.path.append(str(base))  # steps may live beside routes.yaml; they shadow nothing that is installed
+    files = Files.frozen(base, dict(zip(order["names"], contents, strict=True))) if "names" in order else Files(base)
+    compiled = compile_snapshot(files, order["main"], stage=order["stage"], state_dir=Path(order["state_dir"]))
+    problems = list(compiled.problems)
+    if compiled.snapshot is not None:
+        problems += routetests.problems(compiled.snapshot, files, level="error" if order["strict"] else "warning")
+    if compiled.snapshot is None or any(problem.level == "error" for problem in problems):
+        wire.send(control, {"problems": [asdict(problem) for problem in problems]})
+        return None
+    answer: dict[str, Any] = {"ready": compiled.snapshot.digest}
+    if "names" in order:
+        wire.send(control, answer)
+    else:
+        read = files.contents
+        answer |= {"names": list(read), "warnings": [asdict(problem) for problem in problems]}
+        wire.send(control, answer, list(read.values()))
+    return compiled.snapshot
+
+
+class WorkerSet:
+    """Keeps ``size`` workers alive. One thread, one loop."""
+
+    def __init__(self, hatch: socket.socket, snapshot: Snapshot, size: int, memory: int) -> None:
+        self._hatch, self._snapshot, self._size, self._memory = hatch, snapshot, size, memory
+        self._workers: dict[int, int] = {}  # pid → bytes it may have resident
+        self._forked: list[float] = []
+
+    def run(self) -> None:
+        # What was compiled stays for good: the collector need not look at it, so its pages stay shared.
+        gc.collect()
+        gc.freeze()
+        try:
+            while True:
+                self._refill()
+                if select.select([self._hatch], [], [], TICK_SECONDS)[0] and not self._obey():
+                    return
+                self._reap()
+                self._watch_memory()
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the daemon has closed the hatch
+        finally:
+            for pid in self._workers:
+                os.kill(pid, signal.SIGKILL)
+
+    def _refill(self) -> None:
+        now = time.monotonic()
+        self._forked = [at for at in self._forked if now - at < 1]
+        while len(self._workers) < self._size and len(self._forked) < FORKS_PER_SECOND:
+            self._forked.append(now)
+            self._fork()
+
+    def _fork(self) -> None:
+        ours, theirs = socket.socketpair()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._hatch.close()
+            _work(theirs, self._snapshot, parent)
+        theirs.close()
+        with ours:
+            self._workers[pid] = self._memory + _resident(os.getpid())
+            socket.send_fds(self._hatch, [json.dumps({"worker": pid}).encode()], [ours.fileno()])
+
+    def _obey(self) -> bool:
+        """Do what the daemon asks; return whether it is still there."""
+        asked = self._hatch.recv(1024)
+        if not asked:
+            return False
+        pid = json.loads(asked)["kill"]
+        if pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+        return True
+
+    def _reap(self) -> None:
+        for pid in list(self._workers):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                del self._workers[pid]
+                self._hatch.send(json.dumps({"ended": pid}).encode())
+                log.warning("worker_ended", worker=str(pid), code=str(os.waitstatus_to_exitcode(status)))
+
+    def _watch_memory(self) -> None:
+        for pid, allowed in self._workers.items():
+            if (resident := _resident(pid)) > allowed:
+                log.warning("worker_too_large", worker=str(pid), size=resident)
+                os.kill(pid, signal.SIGKILL)
+
+
+def _work(sock: socket.socket, snapshot: Snapshot, parent: int) -> None:
+    """Be a worker, and never return to the loop of the parent."""
+    code = 1
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:  # else it died before we asked to be told
+            worker.serve(sock, snapshot)
+        code = 0
+    except Exception as error:  # a bug: it ends this worker only, and says where
+        log.error("worker_failed", exc_info=error)
+    finally:
+        os._exit(code)
+
+
+def _resident(pid: int) -> int:
+    """Return the resident bytes of a process; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * PAGE_BYTES
+    except (OSError, IndexError):
+        return 0
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,231 @@
+"""PyXB bindings: Python classes for the target schemas of a snapshot, written once and kept by digest.
+
+    profiles with ``bindings:`` ─▶ their schema files, alike ones once ─▶ digest
+        ─▶ STATE_DIR/bindings/DIGEST/xoev_bindings/MODULE.py   (there already: nothing is done)
+
+All profiles go through one run, because PyXB loads a namespace once per process and standards share namespaces. Only
+worker processes and commands with one snapshot come here, and nothing here imports PyXB before it is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import logging
+import os
+import posixpath
+import re
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from lxml import etree
+
+from hub.errors import ConfigError, Problem
+from hub.files import Files
+from hub.xml import guard
+from hub.xml.schema import Bundle, read_bundle
+
+if TYPE_CHECKING:
+    from hub.xml.profile import Profile
+
+PACKAGE = "xoev_bindings"
+SECONDS_MAX = 600  # the largest known standard takes 7
+_GENERATION = "1"  # raised when this module or hub.xml.generation writes something else
+_XS = "{http://www.w3.org/2001/XMLSchema}"
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def prepare(files: Files, profiles: Iterable[Profile], state_dir: Path) -> Path | None:
+    """Return the folder that holds the bindings of all profiles that want some; ``None`` if none does.
+
+    Several processes may do so at once: each writes its own folder, and the first to finish gives it its name.
+
+    Raises:
+        ConfigError: A schema file is missing, two profiles want the same name or namespace, or PyXB cannot bind them.
+    """
+    wanting = sorted((one for one in profiles if one.bindings), key=lambda one: (one.standard, one.version))
+    if not wanting:
+        return None
+    modules = _modules(wanting)
+    work = _Schemas()
+    for profile in wanting:
+        for main in dict.fromkeys(root.xsd for root in profile.roots):
+            bundle, problems = read_bundle(files, profile.folder, main)
+            if problems:
+                raise ConfigError(problems)
+            work.take(bundle)
+    folder = state_dir / "bindings" / work.digest(modules)
+    if not folder.is_dir():
+        _generate(work, modules, folder)
+    return folder
+
+
+def activate(folder: Path) -> None:
+    """Let this process import ``xoev_bindings`` from a folder, for the rest of its life.
+
+    Raises:
+        ConfigError: Bindings of another snapshot are loaded: PyXB takes a namespace only once per process.
+    """
+    logging.getLogger("pyxb").setLevel(logging.CRITICAL + 1)  # its log quotes values of documents
+    active = sys.modules.get(PACKAGE)
+    if active is not None:
+        if Path(active.__path__[0]).parent.name == folder.name:
+            return  # the same bindings, perhaps of another state directory
+        if any(name.startswith(f"{PACKAGE}.") for name in sys.modules):
+            raise _unusable("bindings of another snapshot are loaded in this process")
+        del sys.modules[PACKAGE]
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+    importlib.import_module(PACKAGE)
+
+
+def vocabulary(error: BaseException) -> str:
+    """Return what an exception of PyXB says of the schema: names of types, elements and facets, never a value."""
+    if not type(error).__module__.startswith("pyxb."):
+        return ""
+    instance = getattr(error, "instance", None)
+    kinds = [getattr(error, "type", None), type(instance) if instance is not None else None]
+    words = [str(name) for kind in kinds if (name := getattr(kind, "_ExpandedName", None))]
+    words += [name for kind in kinds if (name := _xsd_place(kind))]
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _xsd_place(kind: object) -> str:
+    place = getattr(kind, "_XSDLocation", None)
+    file, line = getattr(place, "locationBase", None), getattr(place, "lineNumber", None)
+    return f"{re.sub('^[0-9a-f]{12}-', '', posixpath.basename(str(file)))}:{line}" if file and line else ""
+
+
+def _unusable(text: str, where: str = "") -> ConfigError:
+    return ConfigError([Problem(where, 0, 0, "bindings" if where else "", text)])
+
+
+# --- what is to be bound -----------------------------------------------------------------------------------------
+
+
+def _modules(profiles: Iterable[Profile]) -> dict[str, str]:
+    """Return the module's name for each namespace that a profile's roots stand in."""
+    modules: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for profile in profiles:
+        where = f"{profile.folder}/profile.yaml"
+        for number, namespace in enumerate(dict.fromkeys(root.namespace for root in profile.roots), 1):
+            name = profile.bindings if number == 1 else f"{profile.bindings}_{number}"
+            if namespace in modules:
+                raise _unusable(
+                    f"the namespace {namespace} has bindings by {owners[modules[namespace]]} already", where
+                )
+            if name in owners:
+                raise _unusable(f"the name {name} belongs to {owners[name]} already", where)
+            modules[namespace] = str(name)
+            owners[str(name)] = where
+    return modules
+
+
+class _Schemas:
+    """The schema files of several bundles in one flat folder: alike files once, every reference inside the folder.
+
+    PyXB refuses to read the same schema from two places, and standards bring their own copies of shared modules.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.entries: list[str] = []
+        self._names: dict[bytes, str] = {}
+        self.namespaces: set[str] = set()
+
+    def take(self, bundle: Bundle) -> None:
+        for name, body in bundle.files.values():
+            flat = self._flat(name, body)
+            if flat not in self.files:
+                self.files[flat] = self._rewritten(name, body, bundle)
+        main = next(self._flat(name, body) for name, body in bundle.files.values() if name == bundle.main)
+        if main not in self.entries:
+            self.entries.append(main)
+
+    def _flat(self, name: str, body: bytes) -> str:
+        readable = re.sub(r"[^A-Za-z0-9._-]", "_", posixpath.basename(name))
+        return self._names.setdefault(body, f"{hashlib.sha256(body).hexdigest()[:12]}-{readable}")
+
+    def _rewritten(self, name: str, body: bytes, bundle: Bundle) -> bytes:
+        root = etree.fromstring(body, guard.trusted_parser())
+        self.namespaces.add(root.get("targetNamespace", ""))
+        for one in root.iterchildren(f"{_XS}include", f"{_XS}redefine", f"{_XS}import"):
+            location = one.get("schemaLocation")
+            if location:
+                found = bundle.files.get(_address(name, location))
+                # What the bundle does not have was reported when it was read; PyXB must not look for it elsewhere.
+                one.set("schemaLocation", self._flat(*found) if found else "missing.xsd")
+        return etree.tostring(root, encoding="UTF-8", xml_declaration=True)
+
+    def digest(self, modules: Mapping[str, str]) -> str:
+        """Return the name of these bindings: everything that their bytes depend on goes into it."""
+        version = f"{_GENERATION} {metadata.version('pyxb-x')} {sys.version_info[0]}.{sys.version_info[1]}"
+        total = hashlib.sha256(f"{version}\n{json.dumps(self.order(modules), sort_keys=True)}\n".encode())
+        for name in sorted(self.files):
+            total.update(f"{name} {hashlib.sha256(self.files[name]).hexdigest()}\n".encode())
+        return total.hexdigest()[:32]
+
+    def order(self, modules: Mapping[str, str]) -> dict[str, object]:
+        shared = {uri: _shared(uri) for uri in sorted(self.namespaces) if uri and uri not in modules}
+        return {"entries": self.entries, "modules": {**modules, **shared}}
+
+
+def _address(name: str, location: str) -> str:
+    if _ABSOLUTE.match(location):
+        return unquote(location)
+    return "bundle:///" + posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(location)))
+
+
+def _shared(uri: str) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "_", re.split(r"[:/]", uri.rstrip("/"), maxsplit=1)[-1]).strip("_")
+    return f"shared_{words[-40:].strip('_').lower()}_{hashlib.sha256(uri.encode()).hexdigest()[:6]}"
+
+
+# --- the run -----------------------------------------------------------------------------------------------------
+
+
+def _generate(work: _Schemas, modules: Mapping[str, str], folder: Path) -> None:
+    for parent in (folder.parent.parent, folder.parent):  # the state directory may be new: it is its owner's alone
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
+        schemas, out = Path(temporary, "schemas"), Path(temporary, "out")
+        schemas.mkdir()
+        out.mkdir()
+        for name, body in work.files.items():
+            (schemas / name).write_bytes(body)
+        uid = uuid.uuid5(uuid.NAMESPACE_URL, folder.name).urn
+        (schemas / "order.json").write_text(json.dumps({"uid": uid, **work.order(modules)}))
+        _run(schemas, out)
+        try:
+            out.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same bytes
+                raise
+
+
+def _run(schemas: Path, out: Path) -> None:
+    environment = {
+        "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+        "PYTHONHASHSEED": "0",  # PyXB walks over sets, and the same schemas shall give the same bytes
+        "PYTHONUTF8": "1",
+    }
+    try:
+        done = subprocess.run(  # noqa: S603  # our own interpreter, our own module, paths that we made
+            [sys.executable, "-P", "-m", "hub.xml.generation", str(schemas), str(out)],
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=SECONDS_MAX,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise _unusable(f"PyXB needs more than {SECONDS_MAX} seconds for the schemas", "schemas/xoev") from error
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise _unusable(f"PyXB cannot bind the schemas: {lines[-1]}", "schemas/xoev")

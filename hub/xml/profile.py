@@ -1,0 +1,118 @@
+"""What a ``profile.yaml`` says of one version of a standard, as a value. INTERFACE §3 has the grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from lxml import etree
+
+from hub.message import MessageType
+from hub.xml.forms import Field, HeaderForm
+from hub.xml.xpath import Namespaces, select, text_of
+
+EVERY = frozenset({"*"})
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Root elements of one namespace with what they share. ``names`` may be ``{"*"}``: what the schema declares."""
+
+    namespace: str
+    names: frozenset[str]
+    xsd: str
+    header: HeaderForm
+    version_from: str = "fixed"  # fixed | @attribute | absolute XPath
+    versions: frozenset[str] = frozenset()  # texts that ``version_from`` may find
+
+    def has(self, element: etree._Element) -> bool:
+        name = etree.QName(element)
+        return (name.namespace or "") == self.namespace and (self.names == EVERY or name.localname in self.names)
+
+    def fits(self, element: etree._Element) -> bool:
+        """Tell whether a document with this root is of this version."""
+        if self.version_from == "fixed":
+            return True
+        if self.version_from.startswith("@"):
+            return element.get(self.version_from[1:]) in self.versions
+        nodes = select(element, self.version_from, self.namespaces)
+        return len(nodes) == 1 and text_of(nodes[0]) in self.versions
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The prefixes that this root's XPaths may use; ``r`` is the root's own namespace."""
+        own = {"r": self.namespace} if self.namespace else {}
+        return tuple(sorted({**self.header.namespaces, **own}.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One version of a standard: its roots, header, schema and time of service."""
+
+    standard: str
+    version: str
+    title: str
+    level: Literal["full", "header"]
+    roots: tuple[Root, ...]
+    folder: str  # where it lies, as ``Files`` names it
+    keys: Mapping[str, Field] = field(default_factory=dict)
+    business_keys: frozenset[str] = frozenset()
+    identity: Literal["message_id", "digest"] = "message_id"
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    grace_until: datetime | None = None
+    bindings: str | None = None  # name of the module of PyXB bindings, if they shall be generated
+    reject_with: str = "problem"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The local names of all roots."""
+        return frozenset().union(*(root.names for root in self.roots))
+
+    @property
+    def has_reader(self) -> bool:
+        """Whether documents say by an authority key whom they are for."""
+        return any(root.header.addresses for root in self.roots)
+
+    def type_of(self, element: etree._Element) -> MessageType:
+        """Return the message type of a document of this profile."""
+        return MessageType(self.standard, self.version, etree.QName(element).localname)
+
+    def root_of(self, element: etree._Element) -> Root:
+        """Return the entry of ``roots`` that a document belongs to.
+
+        Raises:
+            LookupError: It is not of this profile.
+        """
+        for root in self.roots:
+            if root.has(element):
+                return root
+        raise LookupError("the document is not of this profile")
+
+    def fits(self, element: etree._Element) -> bool:
+        return self.root_of(element).fits(element)
+
+    def serves(self, at: datetime) -> bool:
+        """Tell whether the version is served at a time: from ``valid_from`` to before ``grace_until or valid_to``."""
+        return (self.valid_from is None or self.valid_from <= at) and (self._until is None or at < self._until)
+
+    def overlaps(self, other: Profile) -> bool:
+        """Tell whether there is a time at which both are served."""
+        return not (_ends_before(self, other) or _ends_before(other, self))
+
+    def claims(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (namespace, name, version text) of every document that is of this profile."""
+        for root in self.roots:
+            for name in root.names:
+                for version in {""} if root.version_from == "fixed" else root.versions:
+                    yield root.namespace, name, version
+
+    @property
+    def _until(self) -> datetime | None:
+        return self.grace_until or self.valid_to
+
+
+def _ends_before(one: Profile, other: Profile) -> bool:
+    return one._until is not None and other.valid_from is not None and one._until <= other.valid_from

@@ -1,0 +1,141 @@
+"""Every standard that the hub knows: which document is of which, and the schema to check it by.
+
+A standard is a folder ``schemas/xoev/STANDARD/VERSION`` with a ``profile.yaml``, beside routes.yaml or among the
+shipped ones; the deployment's own wins. Adding one needs files, no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from lxml import etree
+
+from hub.errors import ConfigError, Problem, Rejected
+from hub.files import SHIPPED, Files
+from hub.message import Finding
+from hub.xml.place import path_of
+from hub.xml.profile import EVERY, Profile, Root
+from hub.xml.profile_file import read_profile
+from hub.xml.schema import Bundle, Schema, read_bundle
+
+FOLDER = "schemas/xoev"
+
+
+class Registry:
+    """The profiles of a snapshot, and their schemas, each compiled at its first use."""
+
+    def __init__(self, profiles: Iterable[Profile], bundles: Mapping[tuple[str, str], Bundle]) -> None:
+        self.profiles: Mapping[tuple[str, str], Profile] = {(one.standard, one.version): one for one in profiles}
+        self._bundles = bundles  # by (folder, main schema)
+        self._schemas: dict[tuple[str, str], Schema] = {}
+        self._by_root: dict[tuple[str, str], list[Profile]] = {}
+        for profile in self.profiles.values():
+            for root in profile.roots:
+                for name in root.names:
+                    self._by_root.setdefault((root.namespace, name), []).append(profile)
+
+    @classmethod
+    def load(cls, files: Files) -> tuple[Registry, list[Problem]]:
+        """Read every profile and its schema files, and say what is wrong with them."""
+        problems: list[Problem] = []
+        profiles: dict[tuple[str, str], Profile] = {}
+        bundles: dict[tuple[str, str], Bundle] = {}
+        for name in (*files.find(FOLDER, "*/*/profile.yaml"), *files.find(SHIPPED + FOLDER, "*/*/profile.yaml")):
+            folder = name.removesuffix("/profile.yaml")
+            standard, version = folder.split("/")[-2:]
+            if (standard, version) in profiles:
+                continue
+            profile, found = read_profile(files, folder)
+            problems += found
+            if profile is None:
+                continue
+            for main in sorted({root.xsd for root in profile.roots}):
+                bundles[folder, main], missing = read_bundle(files, folder, main)
+                problems += missing
+            profiles[standard, version] = _with_names(profile, bundles)
+        problems += _ambiguous(profiles.values())
+        return cls(profiles.values(), bundles), problems
+
+    def identify(self, root: etree._Element, at: datetime) -> Profile:
+        """Return the profile of a document that was received at ``at``.
+
+        Raises:
+            Rejected: ``unknown_type``, or ``version_not_served`` with the versions that are.
+        """
+        name = etree.QName(root)
+        candidates = self._by_root.get((name.namespace or "", name.localname))
+        if not candidates:
+            text = (
+                f"no standard of this hub has the root {name.localname} in the namespace {name.namespace or '(none)'}"
+            )
+            raise Rejected("unknown_type", [_finding(root, "unknown_type", text)])
+        fitting = [profile for profile in candidates if profile.fits(root)]
+        for profile in fitting:
+            if profile.serves(at):
+                return profile
+        raise Rejected("version_not_served", [_finding(root, "version_not_served", _served(candidates, fitting, at))])
+
+    def schema(self, profile: Profile) -> Schema:
+        """Return the profile's schema; compiled once.
+
+        Raises:
+            ConfigError: It cannot be compiled.
+        """
+        key = (profile.standard, profile.version)
+        if key not in self._schemas:
+            self._schemas[key] = self._compile(profile)
+        return self._schemas[key]
+
+    def _compile(self, profile: Profile) -> Schema:
+        compiled: dict[str, etree.XMLSchema] = {}
+        problems: list[Problem] = []
+        for main in sorted({root.xsd for root in profile.roots}):
+            try:
+                compiled[main] = self._bundles[profile.folder, main].compile()
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return Schema({(root.namespace, name): compiled[root.xsd] for root in profile.roots for name in root.names})
+
+
+def _with_names(profile: Profile, bundles: Mapping[tuple[str, str], Bundle]) -> Profile:
+    """Return the profile with ``*`` made out: every root that its schema declares and no entry before it names."""
+    roots: list[Root] = []
+    taken: set[tuple[str, str]] = set()
+    for root in profile.roots:
+        names = root.names
+        if names == EVERY:
+            declared = bundles[profile.folder, root.xsd].elements
+            names = frozenset(name for namespace, name in declared if namespace == root.namespace)
+        names = frozenset(name for name in names if (root.namespace, name) not in taken)
+        taken.update((root.namespace, name) for name in names)
+        roots.append(replace(root, names=names))
+    return replace(profile, roots=tuple(roots))
+
+
+def _ambiguous(profiles: Iterable[Profile]) -> Iterator[Problem]:
+    """Find documents that two profiles would claim at the same time."""
+    claims: dict[tuple[str, str, str], Profile] = {}
+    reported: set[tuple[str, str]] = set()
+    for profile in profiles:
+        for claim in profile.claims():
+            other = claims.setdefault(claim, profile)
+            pair = (other.folder, profile.folder)
+            if other is not profile and pair not in reported and profile.overlaps(other):
+                reported.add(pair)
+                text = f"the root {claim[1]} belongs to {other.standard}/{other.version} at the same time"
+                yield Problem(f"{profile.folder}/profile.yaml", 0, 0, "roots", text)
+
+
+def _served(candidates: Iterable[Profile], fitting: Iterable[Profile], at: datetime) -> str:
+    served = sorted({profile.version for profile in candidates if profile.serves(at)})
+    now = f"served at this time: {', '.join(served)}" if served else "no version is served at this time"
+    named = sorted({profile.version for profile in fitting})
+    return f"version {', '.join(named)} is not served; {now}" if named else f"the version is unknown here; {now}"
+
+
+def _finding(root: etree._Element, rule: str, text: str) -> Finding:
+    return Finding(rule, path_of(root), root.sourceline or 0, text[:500])

@@ -1,0 +1,1 @@
+"""The deployment's own steps in Python. What lies here becomes part of the snapshot."""

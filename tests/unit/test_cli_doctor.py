@@ -1,0 +1,106 @@
+"""``doctor``: what needs a person is exit code 1, what somebody wanted is not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hub.store.api import Control, Job
+from tests.command import TOWN
+
+NOW = datetime.now(UTC)
+
+
+def asked(office, *arguments):
+    done = office("doctor", "--json", *arguments)
+    return done.code, {one["what"]: one for one in done.json["items"]}
+
+
+def test_a_healthy_hub_needs_nobody(office):
+    office.keep(office.message())
+
+    assert asked(office) == (0, {})
+    assert office("doctor").out == "nothing needs a person\n"
+
+
+def test_a_store_that_is_not_there_is_said(office):
+    code, found = asked(office)
+
+    assert code == 1
+    assert found.keys() == {"store"}
+    assert f"{office.folder}/var/hub.db" in found["store"]["text"]
+    assert not (office.folder / "var" / "hub.db").exists()
+
+
+def test_dead_letters_are_counted_by_destination_and_reason(office):
+    office.keep(*(office.message(dead="refused") for _ in range(3)))
+
+    code, found = asked(office)
+
+    assert code == 1
+    assert found["dead letters"]["text"] == f"3 to {TOWN}: refused"
+    assert found["dead letters"]["next"] == "xoev-hub messages list --state dead --reason refused"
+    assert found["dead letters"]["needs_person"] is True
+
+
+@pytest.mark.parametrize(("kind", "code"), [("blocked", 1), ("paused", 0)])
+def test_a_blocked_destination_needs_a_person_and_a_paused_one_is_wanted(office, kind, code):
+    store = office.store()
+    store.hold(Control(TOWN, kind, "peer_auth", NOW, "hub", NOW + timedelta(hours=1)))
+    store.close()
+
+    ended, found = asked(office)
+
+    assert ended == code
+    assert found[kind]["needs_person"] is (code == 1)
+    assert f"xoev-hub resume {TOWN}" in found[kind]["next"]
+
+
+def test_a_broken_configuration_is_said_beside_what_the_store_says(office):
+    office.keep(office.message(dead="refused"))
+    office.change("version: 1", "version: 2")
+
+    code, found = asked(office)
+
+    assert code == 1
+    assert found.keys() == {"configuration", "dead letters"}
+    assert "routes.yaml:" in found["configuration"]["text"]
+
+
+def test_broken_settings_do_not_end_it(office):
+    (office.folder / "hub.toml").write_text("workers = 0\n")
+
+    code, found = asked(office)
+
+    assert (code, found.keys()) == (1, {"configuration"})
+
+
+def test_deliveries_for_a_destination_that_is_gone_are_said(office):
+    office.keep(office.message(destinations=("frueher/antrag",)))
+
+    code, found = asked(office)
+
+    assert code == 1
+    assert "frueher/antrag" in found["route gone"]["text"]
+    assert "--destination frueher/antrag --state waiting" in found["route gone"]["next"]
+
+
+def test_a_job_that_has_not_run_is_information(office):
+    store = office.store()
+    store.add_job(Job("01a20104-3a88-770c-80d3-230e6fb12b06", "resend", "erika", "Test", NOW, ("x",)))
+    store.close()
+
+    code, found = asked(office)
+
+    assert code == 0
+    assert found["job"]["text"] == "resend of erika: 0 of 1 done"
+
+
+def test_people_are_told_the_next_step(office):
+    office.keep(office.message(dead="refused"))
+
+    done = office("doctor")
+
+    assert done.code == 1
+    assert done.out == (
+        f"dead letters: 1 to {TOWN}: refused\n    next: xoev-hub messages list --state dead --reason refused\n"
+    )

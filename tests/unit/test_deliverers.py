@@ -1,0 +1,256 @@
+"""A destination's threads: as many as allowed, only while there is something to do, and each adapter opened once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hub import deliverers
+from hub.deliverers import Deliverer, Deliverers, Slots
+from hub.delivery import State
+from hub.deployment import Target
+from hub.message import Outgoing
+from hub.outcome import Delivered, Outcome
+from hub.plugin import Limits
+from hub.store.api import Filter
+from tests.world import World, change
+
+WOB = "wolfsburg/antraege"
+
+
+class GatedAdapter:
+    """Delivers when the test opens the gate; counts how many are inside at once."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.lock = threading.Lock()
+        self.inside = self.most = self.done = self.opened = self.closed = 0
+        self.fails = 0
+
+    def open(self) -> None:
+        self.opened += 1
+        if self.opened <= self.fails:
+            raise OSError("not there")
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def deliver(self, _outgoing: Outgoing) -> Outcome:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.gate.wait(30)
+        with self.lock:
+            self.inside -= 1
+            self.done += 1
+        return Delivered()
+
+
+def eventually(come: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not come():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    change(made, antrag=lambda route: replace(route, deliver_to=(Target(WOB),)))
+    destination = replace(made.deployment.destinations[WOB], limits=Limits(max_in_flight=3))
+    made.deployment = replace(made.deployment, destinations={WOB: destination})
+    yield made
+    made.store.close()
+
+
+def make(world: World, adapter: GatedAdapter, slots: Slots | None = None) -> Deliverer:
+    def now() -> datetime:
+        return max(world.clock(), datetime.now(UTC))
+
+    return Deliverer(
+        world.deployment.destinations[WOB],
+        lambda _destination: adapter,
+        world.store,
+        world.dispatch,
+        now,
+        "test",
+        slots or Slots(),
+    )
+
+
+def sending(world: World) -> int:
+    return len(world.store.find_deliveries(Filter(state="sending")))
+
+
+def test_never_more_is_claimed_than_can_be_tried_at_once(world: World) -> None:
+    adapter = GatedAdapter()
+    deliverer = make(world, adapter)
+    for _ in range(10):
+        world.accept()
+
+    deliverer.wake()
+    eventually(lambda: adapter.inside == 3)
+    claimed = sending(world)
+    adapter.gate.set()
+    eventually(lambda: adapter.done == 10)
+    deliverer.stop()
+
+    assert deliverer.join(30)
+    assert claimed == 3
+    assert adapter.most == 3
+    assert adapter.opened == adapter.closed == 1
+    assert sending(world) == 0
+
+
+def test_what_comes_while_all_are_busy_is_taken_up_as_soon_as_one_is_free(world: World) -> None:
+    adapter = GatedAdapter()
+    deliverer = make(world, adapter)
+    for _ in range(3):
+        world.accept()
+    deliverer.wake()
+    eventually(lambda: adapter.inside == 3)
+
+    world.accept()
+    deliverer.wake()
+    adapter.gate.set()
+
+    eventually(lambda: adapter.done == 4)
+    deliverer.stop()
+    assert deliverer.join(30)
+
+
+def test_idle_threads_go_and_take_the_adapter_with_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliverers, "IDLE_SECONDS", 0.05)
+    adapter = GatedAdapter()
+    adapter.gate.set()
+    deliverer = make(world, adapter)
+    world.accept()
+
+    deliverer.wake()
+    eventually(lambda: adapter.closed == 1)
+    world.accept()
+    deliverer.wake()
+
+    eventually(lambda: adapter.done == 2 and adapter.closed == 2)
+    assert adapter.opened == 2
+
+
+def test_an_adapter_that_does_not_open_defers_and_is_tried_again(world: World) -> None:
+    adapter = GatedAdapter()
+    adapter.gate.set()
+    adapter.fails = 1
+    deliverer = make(world, adapter)
+    receipt = world.accept()
+
+    deliverer.wake()
+    eventually(lambda: world.delivery(receipt).attempts == 1 and world.delivery(receipt).state is State.WAITING)
+
+    assert world.delivery(receipt).reason == "unreachable"
+    deliverer.stop()
+    assert deliverer.join(30)
+
+
+def test_stop_finishes_what_is_in_hand_and_claims_nothing_more(world: World) -> None:
+    adapter = GatedAdapter()
+    deliverer = make(world, adapter)
+    for _ in range(5):
+        world.accept()
+    deliverer.wake()
+    eventually(lambda: adapter.inside == 3)
+
+    deliverer.stop()
+    assert not deliverer.join(0.05)
+    adapter.gate.set()
+
+    assert deliverer.join(30)
+    assert adapter.done == 3
+    assert len(world.store.find_deliveries(Filter(state="waiting"))) == 2
+
+
+def test_threads_are_bounded_over_all_destinations_and_idle_ones_make_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverers, "SWEEP_SECONDS", 0.05)
+    slots = Slots(1)
+    first, second = GatedAdapter(), GatedAdapter()
+    first.gate.set()
+    second.gate.set()
+    one, other = make(world, first, slots), make(world, second, slots)
+    world.accept()
+    one.wake()
+    eventually(lambda: first.done == 1)
+
+    world.accept()
+    other.wake()  # no slot is free: the idle thread of the first has to go
+
+    eventually(lambda: first.closed == 1)
+    other.wake()
+    eventually(lambda: second.done == 1)
+
+
+def test_the_sweep_survives_whatever_happens_in_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = GatedAdapter()
+    adapter.gate.set()
+    deliverer = make(world, adapter)
+    due, bugs = world.store.due, iter([True, False, False, False])
+
+    def buggy(now: datetime) -> object:
+        if next(bugs, False):
+            raise RuntimeError
+        return due(now)
+
+    monkeypatch.setattr(world.store, "due", buggy)
+    all_ = Deliverers(
+        lambda _destination, _former: deliverer,
+        world.deployment.destinations.get,
+        world.store,
+        lambda: datetime.now(UTC),
+        "test",
+    )
+    world.accept()
+
+    all_.start()
+
+    eventually(lambda: adapter.done == 1)
+    assert all_.alive
+    assert all_.stop(30)
+
+
+def test_the_sweep_finds_what_nobody_rang_for(world: World) -> None:
+    adapter = GatedAdapter()
+    adapter.gate.set()
+    deliverer = make(world, adapter)
+    all_ = Deliverers(
+        lambda _destination, _former: deliverer,
+        world.deployment.destinations.get,
+        world.store,
+        lambda: datetime.now(UTC),
+        "test",
+    )
+    world.accept()
+
+    all_.start()
+
+    eventually(lambda: adapter.done == 1)
+    assert all_.stop(30)
+
+
+def test_a_destination_that_is_gone_keeps_its_deliveries_waiting(world: World) -> None:
+    all_ = Deliverers(
+        lambda _destination, _former: make(world, GatedAdapter()),
+        lambda _name: None,
+        world.store,
+        lambda: datetime.now(UTC),
+        "t",
+    )
+    receipt = world.accept()
+
+    all_.wake([WOB])
+
+    assert world.delivery(receipt).state is State.WAITING
