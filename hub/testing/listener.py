@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +87,7 @@ class ListenerContract:
             assert arrived.wait(WAIT)
             early = told_early.wait(0.3)
             on_disk.set()
-            told = answer.result(WAIT)
+            told = _told(answer)
 
         assert not early
         assert told == "accepted"
@@ -143,7 +143,7 @@ class ListenerContract:
             answer = sender.submit(self.send, listener, samples.BODY)
             assert arrived.wait(WAIT)
             stop.set()
-            told = answer.result(WAIT)
+            told = _told(answer)
         thread.join(WAIT)
 
         assert told == "accepted"
@@ -161,6 +161,14 @@ class ListenerContract:
 
         assert samples.MARKER not in log.text
         assert samples.MARKER not in caplog.text
+
+
+def _told(answer: Future[Told]) -> Told:
+    """What the sender was told; being told nothing at all breaks the promise as well."""
+    try:
+        return answer.result(WAIT)
+    except TimeoutError:
+        raise AssertionError(f"the sender was told nothing within {WAIT} seconds") from None
 
 
 def _meet(barrier: threading.Barrier) -> None:
