@@ -46,7 +46,8 @@ $(STAMP):
 # Renew the locks; needs pip-tools on the path.
 lock:
 	pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra postgres -o requirements/run.txt pyproject.toml
-	pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra postgres -o requirements/dev.txt requirements/dev.in pyproject.toml
+	pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra postgres --extra xslt3 -o requirements/xslt3.txt pyproject.toml
+	pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra postgres --extra xslt3 -o requirements/dev.txt requirements/dev.in pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist
