@@ -18,6 +18,7 @@ from hub.deployment import Destination
 from hub.dispatch import Dispatch
 from hub.errors import StoreError, Unavailable
 from hub.log import get_log
+from hub.message import DeliveryId
 from hub.outcome import Deferred, Phase, Reason
 from hub.plugin import OutboundAdapter
 from hub.store.api import Store
@@ -74,12 +75,13 @@ class Deliverer:
     ) -> None:
         """``former`` delivered to the same destination with the last configuration: it finishes first."""
         self._former = former
+        self._former_until = time.monotonic() + destination.limits.total.total_seconds()
         self._destination, self._make, self._store, self._dispatch = destination, adapter, store, dispatch
         self._clock, self._owner, self._slots = clock, owner, slots
         self._lock = threading.Condition()
         self._claimed: deque[Delivery] = deque()
+        self._trying: list[DeliveryId] = []
         self._threads = 0
-        self._busy = 0
         self._claiming = False
         self._rung = False
         self._stopping = False
@@ -106,9 +108,16 @@ class Deliverer:
         with self._lock:
             return self._lock.wait_for(lambda: self._threads == 0, timeout=max(seconds, 0))
 
+    def in_hand(self) -> list[DeliveryId]:
+        """Return what is claimed and not settled yet, here and by the one before: nobody else may take that over."""
+        with self._lock:
+            mine = [*(delivery.id for delivery in self._claimed), *self._trying]
+            former = self._former
+        return mine if former is None else mine + former.in_hand()
+
     def _spawn(self, wanted: int) -> None:
         """Start threads so that ``wanted`` are free, within the limits. The lock is held."""
-        free = self._threads - self._busy - int(self._claiming)
+        free = self._threads - len(self._trying) - int(self._claiming)
         for _ in range(min(wanted - free, self._destination.limits.max_in_flight - self._threads)):
             if not self._slots.take():
                 return
@@ -131,7 +140,7 @@ class Deliverer:
                     log.error("attempt_not_recorded", delivery=delivery.id, error=type(error).__name__)
                 finally:
                     with self._lock:
-                        self._busy -= 1
+                        self._trying.remove(delivery.id)
         finally:
             self._leave()
 
@@ -143,10 +152,11 @@ class Deliverer:
                     if self._stopping or self._has_waited_long():
                         return None
                 if self._claimed:
-                    self._busy += 1
-                    return self._claimed.popleft()
+                    delivery = self._claimed.popleft()
+                    self._trying.append(delivery.id)
+                    return delivery
                 self._claiming, self._rung = True, False
-                limit = self._destination.limits.max_in_flight - self._busy
+                limit = self._destination.limits.max_in_flight - len(self._trying)
             claimed = self._claim(limit)
             with self._lock:
                 self._claiming = False
@@ -165,13 +175,13 @@ class Deliverer:
         return not self._rung and not self._claimed
 
     def _may_claim(self) -> bool:
-        full = self._busy >= self._destination.limits.max_in_flight
+        full = len(self._trying) >= self._destination.limits.max_in_flight
         return self._rung and not self._claiming and not self._stopping and not full
 
     def _claim(self, limit: int) -> list[Delivery]:
         if self._former is not None:
-            self._former.join(self._destination.limits.total.total_seconds())
-            self._former = None
+            if self._former.join(self._former_until - time.monotonic()):
+                self._former = None  # else it keeps what it has, and is not waited for again
             if self._stopping:
                 return []
         try:
@@ -218,6 +228,8 @@ class Deliverer:
         with self._lock:
             self._threads -= 1
             self._slots.give()
+            if self._claimed:
+                self._spawn(1)  # a bug has ended this thread: what waited for it is not lost
             last = self._threads == 0
             adapter, self._adapter = (self._adapter, None) if last else (None, self._adapter)
             self._lock.notify_all()
@@ -255,6 +267,15 @@ class Deliverers:
         for name in destinations:
             if (deliverer := self._deliverer(name)) is not None:
                 deliverer.wake()
+
+    def in_hand(self) -> set[DeliveryId]:
+        """Return what this process is sending, by this configuration and the last ones.
+
+        Not in it is what was claimed just now and has not come back from the store; its lease is fresh.
+        """
+        with self._lock:
+            every = self._all()
+        return {id_ for one in every for id_ in one.in_hand()}
 
     def renew(self) -> None:
         """Deliver by the configuration of now from here on; what is in hand is tried to its end by the last one."""
@@ -321,7 +342,8 @@ class Deliverers:
             self._bell.clear()
 
     def _renew(self, now: datetime) -> None:
-        """Say that this process lives, so that no other node takes over what it is sending."""
+        """Keep what is in hand, so that no other node takes it over; what no thread has any more runs out."""
         if not self._store.exclusive and time.monotonic() - self._renewed > RENEW_SECONDS:
-            self._store.renew(self._owner, now=now, lease=LEASE)
+            if in_hand := self.in_hand():
+                self._store.renew(self._owner, now=now, lease=LEASE, only=in_hand)
             self._renewed = time.monotonic()

@@ -92,7 +92,8 @@ class Engine:
         Raises:
             OSError: A source cannot be opened (its port is taken, say).
         """
-        self._settle_lost()
+        # SQLite: the lock is ours, so whoever was sending is gone. PostgreSQL: the lease says so.
+        self._settle_lost(None if self.store.exclusive else utc_now())
         for control in self.store.controls(utc_now()):
             if control.kind == "blocked":  # a new start is a new try
                 self.store.release(control.destination, by="hub", now=utc_now(), kind="blocked")
@@ -101,8 +102,7 @@ class Engine:
         self.schedule.every(UNBLOCK_SECONDS, "unblock", self._unblock)
         self.schedule.every(WATCH_SECONDS, "watch", self._watch_store)
         self.schedule.every(RETENTION_SECONDS, "retention", self._retention)
-        if not self.store.exclusive:  # leases of nodes that died run out later than this start
-            self.schedule.every(LOST_SECONDS, "lost", self._settle_lost)
+        self.schedule.every(LOST_SECONDS, "lost", lambda: self._settle_lost(utc_now()))
         self.schedule.start()
         now = self._generations.current
         self.sources.swap(now.deployment.sources, now.endpoints, lambda: None)
@@ -212,10 +212,15 @@ class Engine:
         if blocks(attempt.outcome):
             self._fingerprints[name] = attempt.secrets  # those that were refused: what has come since is worth a try
 
-    def _settle_lost(self) -> None:
-        # SQLite: the lock is ours, so whoever was sending is gone. PostgreSQL: the lease says so.
-        now = None if self.store.exclusive else utc_now()
+    def _settle_lost(self, now: datetime | None) -> None:
+        """Settle as unclear what nobody is sending any more: of a node that died, of a claim whose answer was lost.
+
+        Several nodes may find the same; the delivery's revision lets one of them settle it.
+        """
+        in_hand = self.deliverers.in_hand()  # first: what is settled meanwhile is no longer found
         for delivery in self.store.lost(now):
+            if delivery.id in in_hand:
+                continue  # its lease could not be renewed, or the clock has jumped; its attempt will say how it ended
             destination = self._generations.current.deployment.destinations.get(delivery.destination or "")
             policy = destination.retry if destination else RetryPolicy()
             self.dispatch.settle(delivery, Unclear(Reason.WORKER_LOST, code="worker-lost"), policy)

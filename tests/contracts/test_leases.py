@@ -1,0 +1,298 @@
+"""Who is sending what: what is in hand is kept, what nobody holds any more is settled as unclear, and only once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hub import deliverers as module
+from hub.config.process import ProcessSettings
+from hub.daemon import engine as daemon
+from hub.daemon.engine import Engine
+from hub.deliverers import Deliverer, Deliverers, Slots
+from hub.delivery import EventKind, State
+from hub.deployment import Destination
+from hub.dispatch import Dispatch
+from hub.errors import Unavailable
+from hub.message import Incoming, Outgoing
+from hub.outcome import Delivered, Outcome, Reason, Unclear
+from hub.plugin import Limits
+from hub.retry import RetryPolicy
+from hub.store.sql import SqlStore
+from tests.daemon import until
+from tests.leinen import Leinen, folder_out, leinen
+from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance, claim_one
+from tests.world import deployment
+
+SHORT = timedelta(seconds=1)
+AT_ONCE = timedelta(0)
+
+
+class Gated:
+    """Delivers when the test opens the gate, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.given: list[str] = []
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def deliver(self, outgoing: Outgoing) -> Outcome:
+        self.given.append(outgoing.delivery_id)
+        assert self.gate.wait(60)
+        return Delivered()
+
+
+class Node:
+    """The deliverers of one process over a store, for one destination with two threads."""
+
+    def __init__(self, store: SqlStore, folder: Path, owner: str, dispatch: Dispatch | None = None) -> None:
+        (base, *_) = deployment(folder).destinations.values()
+        self.destination = Destination(
+            **{name: getattr(base, name) for name in base.__slots__}
+            | {"name": GEWERBE, "limits": Limits(max_in_flight=2)}
+        )
+        self.adapter = Gated()
+        self.store, self.owner = store, owner
+        self.dispatch = dispatch or Dispatch(store, utc_now)
+        self.deliverers = Deliverers(self._make, lambda _name: self.destination, store, utc_now, owner)
+
+    def _make(self, destination: Destination, former: Deliverer | None) -> Deliverer:
+        slots = Slots()
+        return Deliverer(
+            destination,
+            lambda _destination: self.adapter,
+            self.store,
+            self.dispatch,
+            utc_now,
+            self.owner,
+            slots,
+            former,
+        )
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of a second, renewed several times a second."""
+    monkeypatch.setattr(module, "LEASE", SHORT)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.05)
+
+
+@pytest.fixture
+def node(store: SqlStore, tmp_path: Path, quick: None) -> Iterator[Node]:
+    made = Node(store, tmp_path, "node-1")
+    yield made
+    made.adapter.gate.set()
+    assert made.deliverers.stop(60)
+
+
+# --- what is in hand ----------------------------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_thread_and_what_is_being_tried_is_in_hand_until_it_is_settled(node: Node):
+    for number in range(3):
+        node.store.accept(acceptance(f"m-{number}"))
+
+    node.deliverers.wake([GEWERBE])
+    until(lambda: len(node.adapter.given) == 2, "both threads are busy")
+
+    assert node.deliverers.in_hand() == set(node.adapter.given)
+    node.adapter.gate.set()
+    until(lambda: node.store.counts() == {(GEWERBE, "delivered"): 3}, "all are delivered")
+    until(lambda: node.deliverers.in_hand() == set(), "nothing is in hand")
+
+
+def test_what_former_deliverers_have_is_in_hand_after_one_reload_and_after_two(node: Node):
+    ids: list[str] = []
+    for number in range(2):
+        node.store.accept(acceptance(f"m-{number}"))
+        node.deliverers.wake([GEWERBE])
+        until(lambda: len(node.adapter.given) == 1, "one is being tried")
+        ids = list(node.adapter.given)
+        node.deliverers.renew()
+        assert node.deliverers.in_hand() == set(ids)
+    node.deliverers.wake([GEWERBE])  # the third generation waits for the first
+    node.deliverers.renew()
+
+    assert node.deliverers.in_hand() == set(ids)
+
+
+def test_what_a_dead_thread_leaves_in_the_queue_is_taken_up_by_another(
+    store: SqlStore, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(threading, "excepthook", lambda _arguments: None)
+    bugs = iter([LookupError(), LookupError()])
+
+    def observe(_attempt: object) -> None:
+        if error := next(bugs, None):
+            raise error
+
+    node = Node(store, tmp_path, "node-1", Dispatch(store, utc_now, observe))
+    node.adapter.gate.set()
+    for number in range(4):
+        store.accept(acceptance(f"m-{number}"))
+
+    node.deliverers.wake([GEWERBE])
+    until(lambda: store.counts().get((GEWERBE, "sending")) == 2, "two attempts were never recorded")
+    node.deliverers.wake([GEWERBE])
+    until(lambda: store.counts() == {(GEWERBE, "sending"): 2, (GEWERBE, "delivered"): 2}, "the others are delivered")
+
+    assert node.deliverers.in_hand() == set()
+    assert node.deliverers.stop(60)
+
+
+# --- leases -------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_is_in_hand_is_renewed(node: Node):
+    """On SQLite nothing is renewed: what is in hand is known there, and nobody else asks."""
+    if node.store.exclusive:
+        pytest.skip("leases are renewed where several nodes share a database")
+    node.store.accept(acceptance("m-1"))
+    node.deliverers.start()
+    until(lambda: node.adapter.given, "the first is being tried")
+    node.store.accept(acceptance("m-2", destinations=("gifhorn/bau",)))
+    lost_answer = node.store.claim("gifhorn/bau", now=NOW, limit=1, owner=node.owner, lease=SHORT)
+
+    found = until(lambda: node.store.lost(utc_now()), "the lease that nobody renews has run out")
+
+    assert [one.id for one in found] == [
+        one.id for one in lost_answer
+    ]  # the older one's is over too, had nobody renewed
+    assert node.adapter.given == list(node.deliverers.in_hand())
+
+
+@pytest.fixture
+def engine(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setattr(daemon, "LOST_SECONDS", 0.1)
+    hub = Leinen(tmp_path, {"nordheim": folder_out("out/nord")})
+    made = Engine(hub.write(), ProcessSettings(place.state_dir, place.url, workers=1))
+    yield made
+    made.stop()
+
+
+def test_a_claim_whose_answer_was_lost_is_settled_as_unclear_and_sent_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    claim, lost = engine.store.claim, []
+
+    def claim_and_lose(*arguments: object, **named: object) -> object:
+        claimed = claim(*arguments, **named | ({} if lost else {"lease": AT_ONCE}))
+        if claimed and not lost:
+            lost.extend(claimed)
+            raise Unavailable("the connection is gone")
+        return claimed
+
+    monkeypatch.setattr(engine.store, "claim", claim_and_lose)
+    engine.start()
+    receipt = engine.accept(Incoming(leinen(), "online", "portal"))
+
+    def state() -> str:
+        record = engine.store.message(receipt.message_id)
+        assert record is not None
+        return record.status
+
+    until(lambda: state() == "delivered", "it has arrived after all")
+    told = [(event.kind, event.reason) for event in engine.store.events(lost[0].id)]
+    assert told == [
+        (EventKind.CLAIMED, ""), (EventKind.DEFERRED, "worker_lost"), (EventKind.CLAIMED, ""), (EventKind.DELIVERED, ""),
+    ]  # fmt: skip
+
+
+def test_what_is_in_hand_is_never_called_lost_by_its_own_process(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    """A clock that jumps, or a database that was away for longer than the lease: its thread knows how it ends."""
+    monkeypatch.setattr(module, "LEASE", AT_ONCE)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 3600.0)
+    adapter = Gated()
+    monkeypatch.setattr(engine.deliverers, "_make", lambda destination, former: Deliverer(
+        destination, lambda _destination: adapter, engine.store, engine.dispatch, utc_now, "me", Slots(), former
+    ))  # fmt: skip
+    looks = []
+    lost = engine.store.lost
+    monkeypatch.setattr(engine.store, "lost", lambda now: looks.append(found := lost(now)) or found)
+    engine.start()
+    receipt = engine.accept(Incoming(leinen(), "online", "portal"))
+    until(lambda: adapter.given, "it is being tried")
+    seen = len(looks)
+    until(lambda: sum(bool(found) for found in looks[seen:]) > 3, "its lease was found to be over, several times")
+    adapter.gate.set()
+
+    def delivery():
+        record = engine.store.message(receipt.message_id)
+        assert record is not None
+        return record.deliveries[0]
+
+    until(lambda: delivery().state is State.DELIVERED, "it is delivered")
+    assert (delivery().attempts, len(engine.store.events(delivery().id))) == (1, 2)
+
+
+# --- two owners on one database -----------------------------------------------------------------------------------
+
+
+def test_what_several_nodes_find_lost_at_once_is_settled_once(nodes: list[SqlStore]):
+    for number in range(12):
+        nodes[0].accept(acceptance(f"m-{number}"))
+    nodes[0].claim(GEWERBE, now=NOW, limit=12, owner="killed", lease=AT_ONCE)
+    start = threading.Barrier(3, timeout=30)
+
+    def settle_lost(node: SqlStore) -> None:
+        found = node.lost(NOW)
+        assert len(found) == 12
+        start.wait()
+        for delivery in found:
+            Dispatch(node, lambda: NOW).settle(delivery, Unclear(Reason.WORKER_LOST), RetryPolicy())
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(settle_lost, nodes))
+
+    assert nodes[0].counts() == {(GEWERBE, "waiting"): 12}
+    for delivery in nodes[0].claim(GEWERBE, now=NOW, limit=12, owner="node-1", lease=LEASE):
+        kinds = [event.kind for event in nodes[1].events(delivery.id)]
+        assert kinds == [EventKind.CLAIMED, EventKind.DEFERRED, EventKind.CLAIMED]
+
+
+def test_a_node_renews_nothing_of_another_and_its_late_outcome_is_fenced(
+    nodes: list[SqlStore], tmp_path: Path, quick: None
+):
+    first, second = nodes[0], nodes[1]
+    first.accept(acceptance("m-1"))
+    given = first.claim(GEWERBE, now=NOW, limit=1, owner="asleep", lease=AT_ONCE)[0]
+    awake = Node(second, tmp_path, "awake")
+    awake.dispatch.settle(given, Unclear(Reason.WORKER_LOST), RetryPolicy())
+    awake.deliverers.start()
+    until(lambda: awake.adapter.given == [given.id], "the other node tries it")
+
+    Dispatch(first, utc_now).settle(given, Delivered("zu spät"), RetryPolicy())  # it wakes up, and is too late
+
+    assert first.delivery(given.id).state is State.SENDING
+    assert first.renew("asleep", now=NOW, lease=LEASE) == 0
+    awake.adapter.gate.set()
+    until(lambda: first.delivery(given.id).state is State.DELIVERED, "the one that has it says how it ended")
+    assert awake.deliverers.stop(60)
+
+
+def test_leases_count_by_the_databases_clock(nodes: list[SqlStore]):
+    """Nodes whose clocks are an hour apart agree on who is alive. SQLite has one clock: its process's."""
+    if nodes[0].exclusive:
+        pytest.skip("one process, one clock")
+    nodes[0].accept(acceptance("m-1"))
+    claim_one(nodes[0], now=NOW)
+
+    assert list(nodes[1].lost(utc_now() + timedelta(hours=1))) == []
+    nodes[0].accept(acceptance("m-2"))
+    (over,) = nodes[0].claim(GEWERBE, now=utc_now(), limit=1, owner="node-1", lease=AT_ONCE)
+    assert [one.id for one in nodes[1].lost(NOW - timedelta(hours=1))] == [over.id]
