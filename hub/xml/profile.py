@@ -63,6 +63,9 @@ class Profile:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     grace_until: datetime | None = None
+    codelists: tuple[str, ...] = ()  # genericode files in the folder
+    schematron: tuple[str, ...] = ()  # Schematron files in the folder, without those that another one includes
+    without: frozenset[str] = frozenset()  # addresses that a schema imports and that may be missing
     bindings: str | None = None  # name of the module of PyXB bindings, if they shall be generated
     reject_with: str = "problem"
 

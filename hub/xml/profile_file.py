@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 BERLIN = ZoneInfo("Europe/Berlin")
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_XSD = r"(?!.*\.\.)[^/\\][^\\]*\.xsd"
+_FILE = r"(?!.*\.\.)[^/\\][^\\]*"
+_XSD = rf"{_FILE}\.xsd"
 _ROOT = {"namespace", "names", "xsd", "header", "version_from", "versions"}
 _TOP = {
     "standard", "version", "title", "roots", "version_from", "versions", "xsd", "level", "header", "identity", "keys",
-    "business_keys", "valid_from", "valid_to", "grace_until", "codelists", "schematron", "reject_with", "bindings",
+    "business_keys", "valid_from", "valid_to", "grace_until", "codelists", "schematron", "without", "reject_with",
+    "bindings",
 }  # fmt: skip
 _FACTS = ("message_id", "type_code", "created_at")
 _AUTHORITIES = ("author", "reader")
@@ -79,9 +81,6 @@ class _Reading:
         )
         roots = [self._root(node, defaults) for node in self._one_or_list(entries.get("roots"))]
         keys = self._keys(entries.get("keys"), roots)
-        for name in ("codelists", "schematron"):
-            if name in entries and self._texts(entries[name]):
-                self._problem(entries[name], "comes with a later release; expected an empty list")
         dates = self._dates(entries)
         return Profile(
             standard=standard,
@@ -96,6 +95,9 @@ class _Reading:
             valid_from=dates["valid_from"],
             valid_to=dates["valid_to"],
             grace_until=dates["grace_until"],
+            codelists=self._files(entries.get("codelists")),
+            schematron=self._files(entries.get("schematron")),
+            without=frozenset(self._texts(entries.get("without"))),
             bindings=self._text(entries.get("bindings"), "[a-z][a-z0-9_]{0,63}", "a module's name") or None,
             reject_with=self._choice(entries.get("reject_with"), ("problem",)),
         )
@@ -264,6 +266,9 @@ class _Reading:
 
     def _texts(self, node: Node | None) -> list[str]:
         return [self._text(child) for child in self._list(node)]
+
+    def _files(self, node: Node | None) -> tuple[str, ...]:
+        return tuple(self._text(child, _FILE, "a file in this folder") for child in self._list(node))
 
     # --- shapes --------------------------------------------------------------------------------------------------
 

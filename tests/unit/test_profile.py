@@ -34,7 +34,8 @@ from tests.standards import NS, PROFILE, notiz, parsed
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nbusiness_keys: [az]", 5, 16, "none of keys"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nvalid_from: 1.5.2026", 5, 13, "expected a date such as 2026-05-01"),
         ("xsd: notiz.xsd", "valid_from: 2026-05-01\nvalid_to: 2026-04-01\nxsd: notiz.xsd", 5, 11, "lies before"),
-        ("xsd: notiz.xsd", "xsd: notiz.xsd\ncodelists: [a.xml]", 5, 12, "comes with a later release"),
+        ("xsd: notiz.xsd", "xsd: notiz.xsd\ncodelists: [../a.xml]", 5, 13, "expected a file in this folder"),
+        ("xsd: notiz.xsd", "xsd: notiz.xsd\nschematron: a.sch", 5, 13, "expected a list"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nversion_from: version", 5, 15, "expected fixed"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nidentity: uuid", 5, 11, "expected one of message_id, digest"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nxsd: b.xsd", 5, 1, "a second time"),
@@ -49,6 +50,18 @@ def test_a_broken_profile_is_a_problem_at_its_line_and_column(old, new, line, co
         ("schemas/xoev/notiz/1/profile.yaml", line, column)
     ]
     assert text in problems[0].text
+
+
+def test_a_profile_names_its_code_lists_and_schematron_files(tmp_path):
+    named = 'codelists: ["codelists/Amtssprache EU_2.xml"]\nschematron: [schematron/regeln.sch]\nwithout: [urn:a]\n'
+
+    registry, problems = notiz(tmp_path, PROFILE + named)
+
+    profile = registry.profiles["notiz", "1"]
+    assert problems == []
+    assert profile.codelists == ("codelists/Amtssprache EU_2.xml",)
+    assert profile.schematron == ("schematron/regeln.sch",)
+    assert profile.without == {"urn:a"}
 
 
 def test_all_problems_of_a_profile_come_in_one_run(tmp_path):
