@@ -24,6 +24,7 @@ from hub.errors import ConfigError, Problem, Unavailable
 from hub.inspection import Plan, Planned, Rejection, Verdict
 from hub.log import get_log
 from hub.message import Finding, Incoming
+from hub.spool import Spool
 
 log = get_log(__name__)
 
@@ -65,22 +66,25 @@ class Proof:
 
 
 class Worker:
-    """The daemon's end of one worker process."""
+    """The daemon's end of one worker process. An ``extra`` one is there for one large document and ends with it."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, sock: socket.socket, *, extra: bool) -> None:
+        self.pid, self.extra = pid, extra
         self._sock = sock
 
-    def inspect(self, incoming: Incoming, skip: Mapping[str, str], progress: _Progress) -> Rejection | None:
+    def inspect(
+        self, incoming: Incoming, skip: Mapping[str, str], progress: _Progress, spool: Spool
+    ) -> Rejection | None:
         """Inspect one document; what the worker tells is kept in ``progress`` as it comes.
 
         Raises:
             wire.Closed, TimeoutError: The worker died, or takes too long.
+            wire.Spoiled: A spool file cannot be written or read.
         """
         allowed = DOCUMENT_SECONDS + MEGABYTE_SECONDS * len(incoming.body) / 1_000_000
         head, blobs = wire.pack_incoming(incoming)
         self._sock.settimeout(DOCUMENT_SECONDS)
-        wire.send(self._sock, {"incoming": head, "skip": dict(skip)}, blobs)
+        wire.send(self._sock, {"incoming": head, "skip": dict(skip)}, blobs, spool)
         while True:
             self._sock.settimeout(allowed)  # for the verdict, and anew for each destination's steps
             answer, contents = wire.receive(self._sock)
@@ -93,6 +97,8 @@ class Worker:
             elif "planned" in answer:
                 body = contents[0] if contents else None
                 progress.planned.append(wire.PLANNED.validate_python({**answer["planned"], "body": body}))
+            elif "spoiled" in answer:
+                raise wire.Spoiled
             else:
                 return None
 
@@ -135,13 +141,20 @@ class _Set:
             if "ended" in word:
                 return int(word["ended"])
             if fds:
-                return Worker(word["worker"], socket.socket(fileno=fds[0]))
+                return Worker(word["worker"], socket.socket(fileno=fds[0]), extra=word["extra"])
             log.error("worker_not_taken_in", worker=str(word["worker"]))  # no file descriptor is left for it
 
     def kill(self, worker: Worker) -> None:
-        """Have a worker killed; another one comes through the hatch."""
+        """Have a worker killed; another one comes through the hatch, unless it was an extra one."""
+        self._wish({"kill": worker.pid})
+
+    def ask_extra(self) -> None:
+        """Ask for an extra worker; it comes through the hatch."""
+        self._wish({"extra": True})
+
+    def _wish(self, wish: Mapping[str, Any]) -> None:
         try:
-            self.hatch.send(json.dumps({"kill": worker.pid}).encode())
+            self.hatch.send(json.dumps(wish).encode())
         except OSError:
             log.warning("worker_set_gone")
 
@@ -237,6 +250,9 @@ class Pool:
         self._on_death = on_death
         self._closed = threading.Event()
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()
+        self._extra: queue.Queue[Worker] = queue.Queue()  # asked for, and not taken yet
+        self._large = threading.BoundedSemaphore(max(1, order.size // 2))
+        self._spool = Spool(order.state_dir)
         self._lock = threading.Condition()
         self._workers: set[Worker] = set()
         self._set = _Set(order)
@@ -252,32 +268,50 @@ class Pool:
 
     @property
     def alive(self) -> int:
-        """How many workers are there, busy or idle."""
+        """How many standing workers are there, busy or idle."""
         return len(self._workers)
 
     def inspect(self, incoming: Incoming) -> Plan | Rejection:
         """Inspect a document in a worker process.
 
         A document that kills two workers before the verdict, or takes too long twice, is rejected
-        (``inspection_failed``); steps that do so make their own delivery dead, and the others go on.
+        (``inspection_failed``); steps that do so make their own delivery dead, and the others go on. A large one (above
+        1 MB) has a worker of its own: it keeps no standing one from the small, and gives back all memory at its end.
 
         Raises:
-            Unavailable: No worker is there in time.
+            Unavailable: No worker is there in time, or no spool file can be written.
         """
+        if len(incoming.body) <= wire.BLOB_BYTES_MAX:
+            return self._inspect(incoming, self._take)
+        if not self._large.acquire(timeout=IDLE_WORKER_SECONDS):
+            raise Unavailable("other large documents are in work")
+        try:
+            return self._inspect(incoming, self._take_extra)
+        finally:
+            self._large.release()
+
+    def _inspect(self, incoming: Incoming, take: Callable[[], Worker]) -> Plan | Rejection:
         blame = _Blame()
         while True:
             progress = _Progress()
-            worker = self._take()
+            worker = take()
             try:
-                rejection = worker.inspect(incoming, blame.skip, progress)
+                rejection = worker.inspect(incoming, blame.skip, progress, self._spool)
+            except wire.Spoiled:
+                self._discard(worker)
+                raise Unavailable("a spool file cannot be written or read") from None
             except (wire.Closed, TimeoutError) as error:
+                self._on_death()
                 self._discard(worker)
                 name = type(error).__name__
                 log.warning("worker_died", message=incoming.id, destination=progress.current(), error=name)
                 if blame.note(progress):
                     return Rejection("inspection_failed", (Finding("worker_lost"),), snapshot=self.proof.digest)
                 continue
-            self._idle.put(worker)
+            if worker.extra:
+                worker.close()
+            else:
+                self._idle.put(worker)
             if rejection is not None:
                 return rejection
             assert progress.verdict is not None
@@ -288,8 +322,9 @@ class Pool:
         self._closed.set()
         self._set.end()
         self._thread.join(START_SECONDS)
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        for waiting in (self._idle, self._extra):
+            while not waiting.empty():
+                waiting.get_nowait().close()
 
     def _take(self) -> Worker:
         deadline = time.monotonic() + IDLE_WORKER_SECONDS
@@ -305,12 +340,23 @@ class Pool:
             worker.close()  # it ended while it was idle
         raise Unavailable("the hub is closing")
 
+    def _take_extra(self) -> Worker:
+        deadline = time.monotonic() + IDLE_WORKER_SECONDS
+        asked: _Set | None = None
+        while not self._closed.is_set() and time.monotonic() < deadline:
+            try:
+                return self._extra.get(block=asked is not None, timeout=1.0)
+            except queue.Empty:
+                if asked is not self._set:  # a set that died took the wish with it
+                    asked = self._set
+                    asked.ask_extra()
+        raise Unavailable("no worker comes for a large document")
+
     def _discard(self, worker: Worker) -> None:
         """Have a worker replaced; the document does not wait for it."""
         worker.close()
         with self._lock:
             self._workers.discard(worker)
-        self._on_death()
         if self._closed.is_set():
             raise Unavailable("the hub is closing")
         self._set.kill(worker)
@@ -320,7 +366,9 @@ class Pool:
         pause = 0.1
         while not self._closed.is_set():
             told = self._set.told()
-            if isinstance(told, Worker):
+            if isinstance(told, Worker) and told.extra:
+                self._extra.put(told)
+            elif isinstance(told, Worker):
                 with self._lock:
                     self._workers.add(told)
                     self._lock.notify_all()

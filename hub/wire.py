@@ -4,6 +4,8 @@
 │ u32 length │ JSON of that  │ blob, blob, …: as many and as long   │
 │ (big end.) │ length        │ as the JSON's "blobs": [n, …] says   │
 └────────────┴───────────────┴─────────────┴──────────────────────┘
+
+A blob above 1 MB, where both sides have a spool, is one byte with the descriptor of a spool file: ``{"spool": n}``.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import json
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import IO, Any
 
 from pydantic import TypeAdapter
 
 from hub.errors import Problem
 from hub.inspection import Planned, Rejection, Verdict
 from hub.message import Incoming, Part
+from hub.spool import Spool, read
 
 VERDICT = TypeAdapter(Verdict)
 REJECTION = TypeAdapter(Rejection)
@@ -27,28 +31,52 @@ INCOMING = TypeAdapter(Incoming)
 PROBLEM = TypeAdapter(Problem)
 
 HEAD_BYTES_MAX = 64 << 20
+BLOB_BYTES_MAX = 1_000_000  # what is larger goes by a spool file
+SPOOLED_BYTES_MAX = 1 << 30
 
 
 class Closed(Exception):
     """The other side has gone."""
 
 
-def send(sock: socket.socket, head: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
-    """Send one frame.
+class Spoiled(Exception):
+    """A spool file could not be written or read: the disk is full, or no descriptor is left."""
+
+
+def send(sock: socket.socket, head: Mapping[str, Any], blobs: Sequence[bytes] = (), spool: Spool | None = None) -> None:
+    """Send one frame; with a spool, its large blobs go as files.
 
     Raises:
         Closed: The other side has gone.
+        Spoiled: A file could not be written; nothing was sent.
         TimeoutError: It does not take the frame in time.
     """
-    text = json.dumps({**head, "blobs": [len(blob) for blob in blobs]}).encode()
+    with ExitStack() as files:
+        parts: list[bytes | IO[bytes]] = list(blobs)
+        sizes: list[int | dict[str, int]] = [len(blob) for blob in blobs]
+        if spool is not None and blobs and len(max(blobs, key=len)) > BLOB_BYTES_MAX:
+            for at, blob in enumerate(blobs):
+                if len(blob) > BLOB_BYTES_MAX:
+                    parts[at], sizes[at] = files.enter_context(_spooled(spool, blob)), {"spool": len(blob)}
+        text = json.dumps({**head, "blobs": sizes}).encode()
+        try:
+            sock.sendall(struct.pack(">I", len(text)) + text)
+            for part in parts:
+                if isinstance(part, bytes):
+                    sock.sendall(part)
+                else:
+                    socket.send_fds(sock, [b"\0"], [part.fileno()])
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise Closed from error
+
+
+def _spooled(spool: Spool, blob: bytes) -> IO[bytes]:
     try:
-        sock.sendall(struct.pack(">I", len(text)) + text)
-        for blob in blobs:
-            sock.sendall(blob)
-    except TimeoutError:
-        raise
+        return spool.write(blob)
     except OSError as error:
-        raise Closed from error
+        raise Spoiled from error
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
@@ -56,13 +84,32 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
 
     Raises:
         Closed: The other side has gone, between two frames or within one.
+        Spoiled: A spool file cannot be read; what follows in the socket is not to be trusted any more.
         TimeoutError: Nothing comes in time.
     """
     (length,) = struct.unpack(">I", _exactly(sock, 4))
     if length > HEAD_BYTES_MAX:
         raise Closed
     head: dict[str, Any] = json.loads(_exactly(sock, length))
-    return head, [_exactly(sock, size) for size in head.pop("blobs")]
+    sizes = head.pop("blobs")
+    return head, [_exactly(sock, size) if isinstance(size, int) else _unspooled(sock, size["spool"]) for size in sizes]
+
+
+def _unspooled(sock: socket.socket, size: int) -> bytes:
+    try:
+        byte, descriptors, _, _ = socket.recv_fds(sock, 1, 1)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise Closed from error
+    if not byte:
+        raise Closed
+    if not descriptors or size > SPOOLED_BYTES_MAX:
+        raise Spoiled
+    try:
+        return read(descriptors[0], size)
+    except OSError as error:
+        raise Spoiled from error
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:

@@ -1,10 +1,12 @@
 """What a worker process does: inspect one document after the other, each alone.
 
-It is a fork of its worker set and shares what that has compiled. A document that kills it harms nobody else.
+It is a fork of its worker set and shares what that has compiled. A document that kills it harms nobody else. An extra
+worker lives for one large document: the daemon hangs up after it, and all memory that it took goes back.
 
     ◀─ {"incoming", "skip"} + body, parts
     ─▶ {"taken"}: from here on it is the document that kills
     ─▶ {"rejection"}  |  {"verdict"}, then per delivery {"planned"} + body, then {"done"}
+    ─▶ {"spoiled"} instead of the next of these, if no spool file can be written
 """
 
 from __future__ import annotations
@@ -13,18 +15,19 @@ import socket
 
 from hub import wire
 from hub.inspection import Rejection, Snapshot, examine, perform
+from hub.spool import Spool
 
 
-def serve(sock: socket.socket, snapshot: Snapshot) -> None:
+def serve(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
     """Inspect what comes until the other end closes."""
     try:
         while True:
-            _inspect_one(sock, snapshot)
+            _inspect_one(sock, snapshot, spool)
     except wire.Closed:
         return
 
 
-def _inspect_one(sock: socket.socket, snapshot: Snapshot) -> None:
+def _inspect_one(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
     order, blobs = wire.receive(sock)
     wire.send(sock, {"taken": True})
     incoming = wire.unpack_incoming(order["incoming"], blobs)
@@ -35,5 +38,9 @@ def _inspect_one(sock: socket.socket, snapshot: Snapshot) -> None:
     wire.send(sock, {"verdict": wire.VERDICT.dump_python(verdict, mode="json")})
     for planned in perform(incoming, verdict, snapshot, skip=order["skip"]):
         head = wire.PLANNED.dump_python(planned, mode="json", exclude={"body"})
-        wire.send(sock, {"planned": head}, [] if planned.body is None else [planned.body])
+        try:
+            wire.send(sock, {"planned": head}, [] if planned.body is None else [planned.body], spool)
+        except wire.Spoiled:
+            wire.send(sock, {"spoiled": True})
+            return
     wire.send(sock, {"done": True})

@@ -2,12 +2,13 @@
 
 Started by exec, never forked from the threaded daemon. It compiles schemas and stylesheets on its only thread, runs
 the route tests, and forks workers that share all of it copy-on-write. It reaps and refills them, kills those that grow
-too large, and ends with the daemon, however that ends: its sockets close.
+too large, and ends with the daemon, however that ends: its sockets close. Extra workers, each for one large document,
+are forked when the daemon asks for them and come on top.
 
     control  ◀─ {"base", "main", "stage", "state_dir", "size", "memory", "strict", "names"?} + file contents
              ─▶ {"ready": digest, "names"?, "warnings"} + contents   |  {"problems": […]}
-    hatch    ─▶ {"worker": pid} + the daemon's end of that worker's socket  |  {"ended": pid}
-             ◀─ {"kill": pid}
+    hatch    ─▶ {"worker": pid, "extra": bool} + the daemon's end of that worker's socket  |  {"ended": pid}
+             ◀─ {"kill": pid}  |  {"extra": true}
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from hub.files import Files
 from hub.inspection import Snapshot
 from hub.log import configure, get_log
 from hub.snapshot import compile_snapshot
+from hub.spool import Spool
 
 log = get_log(__name__)
 
@@ -51,7 +53,8 @@ def main(control_fd: int, hatch_fd: int) -> None:
             snapshot = _prove(control, order, contents)
         if snapshot is not None:
             with socket.socket(fileno=hatch_fd) as hatch:
-                WorkerSet(hatch, snapshot, order["size"], order["memory"]).run()
+                spool = Spool(Path(order["state_dir"]))
+                WorkerSet(hatch, snapshot, spool, order["size"], order["memory"]).run()
     except wire.Closed:
         return
 
@@ -80,9 +83,11 @@ def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes])
 class WorkerSet:
     """Keeps ``size`` workers alive. One thread, one loop."""
 
-    def __init__(self, hatch: socket.socket, snapshot: Snapshot, size: int, memory: int) -> None:
-        self._hatch, self._snapshot, self._size, self._memory = hatch, snapshot, size, memory
+    def __init__(self, hatch: socket.socket, snapshot: Snapshot, spool: Spool, size: int, memory: int) -> None:
+        self._hatch, self._snapshot, self._spool = hatch, snapshot, spool
+        self._size, self._memory = size, memory
         self._workers: dict[int, int] = {}  # pid → bytes it may have resident
+        self._extra: set[int] = set()  # those of them that nobody replaces
         self._forked: list[float] = []
 
     def run(self) -> None:
@@ -105,31 +110,35 @@ class WorkerSet:
     def _refill(self) -> None:
         now = time.monotonic()
         self._forked = [at for at in self._forked if now - at < 1]
-        while len(self._workers) < self._size and len(self._forked) < FORKS_PER_SECOND:
+        while len(self._workers) - len(self._extra) < self._size and len(self._forked) < FORKS_PER_SECOND:
             self._forked.append(now)
             self._fork()
 
-    def _fork(self) -> None:
+    def _fork(self, *, extra: bool = False) -> None:
         ours, theirs = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             ours.close()
             self._hatch.close()
-            _work(theirs, self._snapshot, parent)
+            _work(theirs, self._snapshot, self._spool, parent)
         theirs.close()
         with ours:
             self._workers[pid] = self._memory + _resident(os.getpid())
-            socket.send_fds(self._hatch, [json.dumps({"worker": pid}).encode()], [ours.fileno()])
+            if extra:
+                self._extra.add(pid)
+            socket.send_fds(self._hatch, [json.dumps({"worker": pid, "extra": extra}).encode()], [ours.fileno()])
 
     def _obey(self) -> bool:
         """Do what the daemon asks; return whether it is still there."""
         asked = self._hatch.recv(1024)
         if not asked:
             return False
-        pid = json.loads(asked)["kill"]
-        if pid in self._workers:
-            os.kill(pid, signal.SIGKILL)
+        wish = json.loads(asked)
+        if "extra" in wish:
+            self._fork(extra=True)
+        elif wish["kill"] in self._workers:
+            os.kill(wish["kill"], signal.SIGKILL)
         return True
 
     def _reap(self) -> None:
@@ -138,7 +147,10 @@ class WorkerSet:
             if ended:
                 del self._workers[pid]
                 self._hatch.send(json.dumps({"ended": pid}).encode())
-                log.warning("worker_ended", worker=str(pid), code=str(os.waitstatus_to_exitcode(status)))
+                code = os.waitstatus_to_exitcode(status)
+                if code or pid not in self._extra:  # an extra one ends with its document
+                    log.warning("worker_ended", worker=str(pid), code=str(code))
+                self._extra.discard(pid)
 
     def _watch_memory(self) -> None:
         for pid, allowed in self._workers.items():
@@ -147,13 +159,13 @@ class WorkerSet:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _work(sock: socket.socket, snapshot: Snapshot, parent: int) -> None:
+def _work(sock: socket.socket, snapshot: Snapshot, spool: Spool, parent: int) -> None:
     """Be a worker, and never return to the loop of the parent."""
     code = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:  # else it died before we asked to be told
-            worker.serve(sock, snapshot)
+            worker.serve(sock, snapshot, spool)
         code = 0
     except Exception as error:  # a bug: it ends this worker only, and says where
         log.error("worker_failed", exc_info=error)

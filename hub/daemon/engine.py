@@ -30,6 +30,7 @@ from hub.metrics import Metrics
 from hub.outcome import Reason, Unclear
 from hub.retry import RetryPolicy
 from hub.schedule import Schedule
+from hub.spool import Spool
 from hub.store import open_store
 from hub.store.api import Control
 from hub.versions import versions
@@ -64,6 +65,7 @@ class Engine:
         self.metrics = Metrics()
         self.store = open_store(settings.store, state_dir=settings.state_dir, mode="daemon")
         try:
+            Spool(settings.state_dir).sweep()
             self._generations = Generations(self._prove(strict=False))
         except BaseException:
             self.store.close()
@@ -84,6 +86,7 @@ class Engine:
         self._started = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
+        self._jobs_bell = threading.Event()
         self._jobs_thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
 
     def start(self) -> None:
@@ -99,6 +102,7 @@ class Engine:
                 self.store.release(control.destination, by="hub", now=utc_now(), kind="blocked")
         self.deliverers.start()
         self._jobs_thread.start()
+        self.store.listen(self.deliverers.wake, self._jobs_bell.set)
         self.schedule.every(UNBLOCK_SECONDS, "unblock", self._unblock)
         self.schedule.every(WATCH_SECONDS, "watch", self._watch_store)
         self.schedule.every(RETENTION_SECONDS, "retention", self._retention)
@@ -135,6 +139,7 @@ class Engine:
     def stop(self) -> bool:
         """Take nothing more in, finish what is in hand, and close; return whether all ended in time."""
         self._stopping.set()
+        self._jobs_bell.set()
         deadline = time.monotonic() + DRAIN_SECONDS
         self.deliverers.finish()  # what comes in now waits for the next start; what is in hand has all the time
         self.sources.close()
@@ -226,7 +231,9 @@ class Engine:
             self.dispatch.settle(delivery, Unclear(Reason.WORKER_LOST, code="worker-lost"), policy)
 
     def _run_jobs(self) -> None:
-        while not self._stopping.wait(JOBS_EVERY_SECONDS):
+        while not self._stopping.is_set():
+            self._jobs_bell.wait(JOBS_EVERY_SECONDS)
+            self._jobs_bell.clear()
             try:
                 self.jobs.run_open(self._stopping.is_set)
             except Unavailable:
