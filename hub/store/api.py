@@ -6,7 +6,7 @@ queue up together share one transaction (group commit); one that fails never tak
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -299,6 +299,14 @@ class Store(Protocol):
 
         Raises:
             StoreError: The bytes are gone or damaged.
+        """
+
+    def listen(self, due: Callable[[Collection[str]], None], jobs: Callable[[], None]) -> None:
+        """From now on call ``due`` with the destinations for which another process made something due, and ``jobs``
+        when it wrote a job; soon after its commit, from a thread of the store's own, until :meth:`close`.
+
+        A hint, and nothing may rely on it: on SQLite nobody ever calls, on PostgreSQL not while the connection is
+        away. What is due is found by :meth:`due`, asked again and again.
         """
 
     # --- destinations

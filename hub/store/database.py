@@ -34,7 +34,6 @@ PRAGMAS = (
     "PRAGMA cell_size_check=ON",
     "PRAGMA temp_store=MEMORY",
 )
-ADVISORY_KEY = 0x786F6576  # "xoev": daemons share it, a CLI that runs jobs by itself needs it alone
 
 
 class Lock:
@@ -204,6 +203,7 @@ def refuse_unsafe_server(connection: sa.Connection) -> None:
 
 class Trouble(Enum):
     OPERATION = "the operation is wrong; its neighbours are not"
+    CONTENDED = "somebody else holds what the operation needs; later it may succeed, its neighbours now"
     PASSING = "nothing can be stored at the moment"
     BROKEN = "nobody knows what is on disk; never write again with this process"
 
@@ -215,6 +215,8 @@ _SQLITE_OPERATION = {
 }  # fmt: skip
 # Connection lost, out of resources (53100: disk full), shut down by an operator, read-only, failed system call.
 _POSTGRESQL_PASSING = ("08", "25006", "53", "57P", "58")
+# Serialization failure, deadlock, lock not available, statement_timeout.
+_POSTGRESQL_CONTENDED = {"40001", "40P01", "55P03", "57014"}
 
 
 def diagnose(error: DBAPIError) -> Trouble:
@@ -229,7 +231,7 @@ def diagnose(error: DBAPIError) -> Trouble:
         return Trouble.PASSING
     if isinstance(error, sa.exc.InterfaceError) or (state or "").startswith(_POSTGRESQL_PASSING):
         return Trouble.PASSING
-    return Trouble.OPERATION
+    return Trouble.CONTENDED if state in _POSTGRESQL_CONTENDED else Trouble.OPERATION
 
 
 def error_token(error: Exception) -> str:

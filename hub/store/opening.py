@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
 
 from hub.errors import StoreBusy, StoreError, Unavailable
+from hub.message import new_id
 from hub.store.database import (
-    ADVISORY_KEY,
     Lock,
     create_file,
     error_token,
@@ -34,6 +35,7 @@ from hub.store.database import (
 from hub.store.migrating import REFERENCE_KEY, refuse_foreign, upgrade, version_of
 from hub.store.payloads import Payloads
 from hub.store.rows import RowMaker
+from hub.store.sharing import Sharing
 from hub.store.sql import Foundation, SqlStore
 from hub.store.upkeep import select_setting
 
@@ -122,45 +124,24 @@ def _key_of_file(path: Path, *, create: bool) -> bytes:
 
 def _open_postgresql(url: sa.URL, _state_dir: Path, mode: Mode, clock: Clock) -> Foundation:
     engine = postgresql_engine(url)
-    lock = _ServerLock(engine)
+    from hub.store.presence import Presence  # here, as it needs the driver that only PostgreSQL needs
+
+    presence, sharing = Presence(engine), Sharing(engine, new_id())
     with ExitStack() as undo:
         undo.callback(engine.dispose)
-        undo.callback(lock.release)
+        undo.callback(presence.release)
         with engine.begin() as connection:
             refuse_unsafe_server(connection)
             refuse_foreign(version_of(connection))
             key = bytes.fromhex(select_setting(connection, REFERENCE_KEY) or "")
         if not key:
             raise StoreError("the store has no reference key: run `xoev-hub store migrate`")
-        if mode == "daemon" and not lock.acquire(shared=True):
-            raise StoreBusy("a command line is running jobs on this store; try again when it has finished")
-        maker = RowMaker(Payloads(None), key)
-        return Foundation(engine, postgresql_reading(engine), maker, clock, lock.acquire, undo.pop_all().close)
-
-
-class _ServerLock:
-    """All daemons share it; who runs jobs without a daemon needs it alone. The server frees it with the connection."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._connection: sa.Connection | None = None
-
-    def acquire(self, *, shared: bool = False) -> bool:
-        """Take the lock if it is free; never waits."""
-        if self._connection is not None:
-            return True
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        attempt = sa.func.pg_try_advisory_lock_shared if shared else sa.func.pg_try_advisory_lock
-        if not connection.execute(sa.select(attempt(ADVISORY_KEY))).scalar():
-            connection.close()
-            return False
-        self._connection = connection
-        return True
-
-    def release(self) -> None:
-        if self._connection is not None:
-            with suppress(sa.exc.SQLAlchemyError):  # a connection that is cut has lost it already
-                self._connection.execute(sa.select(sa.func.pg_advisory_unlock_all()))
-            self._connection.invalidate()  # not back into the pool: the lock is the connection's
-            self._connection.close()
-            self._connection = None
+        if mode == "daemon":
+            if not presence.acquire(shared=True):
+                raise StoreBusy("a command line is running jobs on this store; try again when it has finished")
+            sharing.sweep()
+        undo.callback(sharing.close)
+        return Foundation(
+            engine, postgresql_reading(engine), RowMaker(Payloads(None), key), clock, presence.acquire,
+            undo.pop_all().close, sharing, partial(presence.listen, sharing.node),
+        )  # fmt: skip

@@ -35,7 +35,7 @@ from hub.store.database import unavailable
 from hub.store.payloads import Row, payload_of, select_payload, select_payload_infos
 from hub.store.rows import RowMaker, message_of
 from hub.store.tables import message
-from hub.store.writer import Writer
+from hub.store.writer import Seal, Writer
 
 LOOKS_MAX = 10  # a claim that loses so often leaves it to others; the next sweep asks again
 
@@ -53,6 +53,8 @@ class Foundation:
     clock: Callable[[], datetime]
     lock: Callable[[], bool]
     give_up: Callable[[], None]
+    seal: Seal | None = None
+    listen: Callable[[Callable[[Collection[str]], None], Callable[[], None]], None] = lambda _due, _jobs: None
 
 
 class SqlStore:
@@ -62,7 +64,7 @@ class SqlStore:
         self._foundation = foundation
         self._maker = foundation.maker
         self._clock = foundation.clock
-        self._writer = Writer(foundation.writing)
+        self._writer = Writer(foundation.writing, foundation.seal)
 
     def try_lock(self) -> bool:
         """Become the one that may run jobs and deliver, if no daemon is; the lock stays until :meth:`close`."""
@@ -151,6 +153,9 @@ class SqlStore:
         if row is None or payload is None:
             raise StoreError(f"payload {delivery.payload_id} is gone")
         return message_of(row), payload
+
+    def listen(self, due: Callable[[Collection[str]], None], jobs: Callable[[], None]) -> None:
+        self._foundation.listen(due, jobs)
 
     # --- destinations
 

@@ -4,7 +4,8 @@
                                   └─ one is not as expected: roll back, each alone ─▶ answers
 
 One rule: nobody is answered before the commit. There are no timers: a lone operation is written at once, and while the
-disk works the next batch gathers by itself.
+disk works the next batch gathers by itself. Where the database is another machine, the answer to a commit may be lost:
+then it is looked up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -49,6 +50,16 @@ class Verb(Generic[V, R]):
     together: Callable[[sa.Connection, Sequence[V]], Sequence[R]] | None = None
 
 
+class Seal(Protocol):
+    """What ends each transaction where the server may keep a commit and lose its answer."""
+
+    def seal(self, connection: sa.Connection, written: Sequence[tuple[str, Any]]) -> str:
+        """Mark the transaction that wrote these (verb, value), and return the mark."""
+
+    def sealed(self, mark: str) -> bool:
+        """Return whether the transaction with this mark was committed; false also if nobody can tell."""
+
+
 @dataclass(eq=False)
 class _Waiting:
     """An operation in the queue, and the place where its caller waits."""
@@ -61,8 +72,8 @@ class _Waiting:
 class Writer:
     """Writes for all threads of this process. Ends by :meth:`close`, or when the disk can no longer be trusted."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: sa.Engine, seal: Seal | None = None) -> None:
+        self._engine, self._seal = engine, seal
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(QUEUE_MAX)
         self._gate = threading.Lock()  # between "is it open?" and "into the queue" nobody may close it
         self._ended = ""
@@ -132,20 +143,30 @@ class Writer:
 
     def _write(self, batch: list[_Waiting]) -> None:
         """Write a batch and answer everybody in it."""
+        mark: str | None = None
         try:
             with self._engine.begin() as connection:
                 results = _together(connection, batch)
+                if self._seal is not None:
+                    mark = self._seal.seal(connection, [(waiting.verb.name, waiting.value) for waiting in batch])
         except (Unexpected, HubError, SQLAlchemyError, ValueError, TypeError, ArithmeticError) as error:
             # These are what values can make a driver raise; anything else is our own bug and ends the writer.
-            self._failed(batch, error)
-            return
+            if not self._committed(mark, error):
+                self._failed(batch, error)
+                return
         for waiting in batch:
             waiting.answer.set_result(results[waiting])
+
+    def _committed(self, mark: str | None, error: Exception) -> bool:
+        """Tell whether it was only the answer to the commit that was lost. Without a mark it did not come to that."""
+        if self._seal is None or mark is None or _trouble(error) is not Trouble.PASSING:
+            return False
+        return self._seal.sealed(mark)
 
     def _failed(self, batch: list[_Waiting], error: Exception) -> None:
         """Find out whose fault it was, if it was an operation's; else nobody's operation is stored."""
         trouble = _trouble(error)
-        if trouble is Trouble.OPERATION and len(batch) > 1:
+        if trouble in (Trouble.OPERATION, Trouble.CONTENDED) and len(batch) > 1:
             for waiting in batch:
                 if self.failed is None:
                     self._write([waiting])
