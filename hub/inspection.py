@@ -45,7 +45,7 @@ from hub.routing import (
     may_address,
     may_send,
 )
-from hub.xml import guard, header
+from hub.xml import detection, guard, header
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 
@@ -180,8 +180,10 @@ class _Examination:
         Raises:
             Rejected: The document is not acceptable.
         """
-        root = guard.parse(self._incoming.body, charset=self._incoming.charset, limits=_xml_limits(self._source))
-        profile = self._snapshot.registry.identify(root, self._incoming.received_at or datetime.now(UTC))
+        own = self._source.limits if self._source else Limits()
+        limits = guard.XmlLimits(max_body=own.max_body, max_text=own.max_text)
+        root = guard.parse(self._incoming.body, charset=self._incoming.charset, limits=limits)
+        profile = self._identify(root)
         self._type = profile.type_of(root)
         reading = header.read(root, profile)
         self._header = reading.header
@@ -209,6 +211,13 @@ class _Examination:
             snapshot=self._snapshot.digest,
             business_keys=tuple(profile.business_keys),
         )
+
+    def _identify(self, root: etree._Element) -> Profile:
+        try:
+            return self._snapshot.registry.identify(root, self._incoming.received_at or datetime.now(UTC))
+        except Rejected:
+            self._header = detection.detect(root).reading.header  # for whoever asks what it might be
+            raise
 
     def _address(self, header_: Header, profile: Profile) -> None:
         directory = self._snapshot.directory
@@ -239,7 +248,7 @@ class _Examination:
 def considered(incoming: Incoming, result: Plan | Rejection, snapshot: Snapshot) -> Sequence[Considered]:
     """Return for each route why it did or did not match the document of a result. For people: messages pay nothing."""
     header_ = result.header if isinstance(result, Rejection) else result.verdict.header
-    if header_ is None:
+    if header_ is None or (isinstance(result, Rejection) and result.type is None):
         return ()
     recipient = result.recipient if isinstance(result, Rejection) else result.verdict.recipient
     addressee = snapshot.directory.named(recipient) if recipient else None
@@ -248,11 +257,6 @@ def considered(incoming: Incoming, result: Plan | Rejection, snapshot: Snapshot)
 
 def _facts(incoming: Incoming, header_: Header, addressee: Addressee | None) -> Facts:
     return Facts(header_.type, addressee, incoming.sender or None, header_.author, header_.keys)
-
-
-def _xml_limits(source: Source | None) -> guard.XmlLimits:
-    limits = source.limits if source else Limits()
-    return guard.XmlLimits(max_body=limits.max_body, max_text=limits.max_text)
 
 
 def _is_test(deployment: Deployment, header_: Header, sender: Sender | None, source: Source | None) -> bool:
@@ -293,7 +297,7 @@ def _identity(incoming: Incoming, header_: Header, profile: Profile) -> str:
         return f"key:{incoming.idempotency_key}"
     if profile.identity == "message_id" and header_.message_id:
         # Hashed: some standards let people write the id, and this column is never erased.
-        return f"id:{hashlib.sha256(header_.message_id.encode()).hexdigest()}"
+        return f"id:{hashlib.sha256(header.comparable(header_.message_id).encode()).hexdigest()}"
     return f"sha256:{hashlib.sha256(incoming.body).hexdigest()}"
 
 

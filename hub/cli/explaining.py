@@ -161,6 +161,9 @@ def _planned_json(planned: Planned, body: bytes) -> dict[str, Any]:
 def _tell(shown: dict[str, Any]) -> None:
     header = shown["header"] or {}
     click.echo(f"type       {shown['type'] or 'unknown'}")
+    if header and not shown["type"]:  # what is written there, of a standard that nobody has imported
+        for label, name in (("root", "name"), ("standard", "standard"), ("version", "version")):
+            click.echo(f"{label:10} {printable(header[name]) or 'not said'}")
     for name in ("message_id", "type_code", "created_at", "author", "reader"):
         if header.get(name):
             click.echo(f"{name:10} {printable(header[name])}")

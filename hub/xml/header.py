@@ -1,24 +1,31 @@
 """Reads a document's header by the form that its profile names. Takes nothing from anywhere else in the document.
 
-Each fact comes from exactly one node at an absolute path, as its whole text (comments and CDATA sections do not cut
-it), and matches its pattern fully. What is missing, doubled or malformed is a finding, never an exception.
+Each fact comes from exactly one node at an absolute path, as its whole text (a CDATA section does not cut it, a
+comment inside is refused), and matches its pattern fully. What is missing, doubled or malformed is a finding, never
+an exception.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import TypeAlias
 
 from lxml import etree
 
-from hub.message import Finding, Header
-from hub.xml.forms import UUID, AuthorityField, Field
+from hub.message import NOTHING, Finding, Header, MessageType
+from hub.xml.forms import NAME, UUID, AuthorityField, Field, HeaderForm
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
 from hub.xml.xpath import select, text_of
 
 SHOWN_MAX = 80  # characters of a value in a finding
+
+Node: TypeAlias = etree._Element | str  # an attribute is its text
+Find: TypeAlias = Callable[[etree._Element, str], Sequence[Node]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,43 +45,58 @@ class Reading:
 
 def read(root: etree._Element, profile: Profile) -> Reading:
     """Return what the header of an identified document says."""
-    reader = _Reader(root, profile)
-    form = reader.form
+    place = profile.root_of(root)
+    find = partial(select, namespaces=place.namespaces)
+    return read_form(root, place.header, profile.type_of(root), find, profile.keys)
+
+
+def read_form(
+    root: etree._Element, form: HeaderForm, type_: MessageType, find: Find, keys: Mapping[str, Field] | None = None
+) -> Reading:
+    """Return what a header of this form says; ``find`` finds the nodes at a path."""
+    reader = _Reader(root, form, find)
+    reader.refuse_a_second_head()
     code = reader.field("type code", form.type_code, collapse=True)
     created_at = reader.field("time of creation", form.created_at, collapse=True)
-    message_id = reader.field("message id", form.message_id)
     header = Header(
-        type=profile.type_of(root),
-        message_id=_comparable(message_id),
+        type=type_,
+        message_id=reader.field("message id", form.message_id),
         type_code=code,
         created_at=created_at,
         author=reader.authority("author", form.author),
         reader=reader.authority("reader", form.reader),
-        test=root.get("test") is not None,
-        references=reader.fields(form.references),
-        keys=reader.fields(profile.keys),
+        test=reader.holds(form.test),
+        references=reader.references(form.references) if form.references else NOTHING,
+        keys=reader.fields(keys) if keys else NOTHING,
     )
     reader.cross_check(code)
     return Reading(header, tuple(reader.findings), reader.nodes.get("reader"))
 
 
-def _comparable(message_id: str | None) -> str | None:
+def comparable(message_id: str) -> str:
     """Return a message id as it is compared: a UUID means the same in capitals."""
-    return message_id.lower() if message_id and re.fullmatch(UUID, message_id) else message_id
+    return message_id.lower() if re.fullmatch(UUID, message_id) else message_id
 
 
 class _Reader:
     """Reads one document; collects what is wrong."""
 
-    def __init__(self, root: etree._Element, profile: Profile) -> None:
-        place = profile.root_of(root)
-        self.form = place.header
+    def __init__(self, root: etree._Element, form: HeaderForm, find: Find) -> None:
+        self.form = form
         self.findings: list[Finding] = []
         self.nodes: dict[str, etree._Element] = {}
         self._root = root
-        self._namespaces = place.namespaces
+        self._find = find
 
-    def field(self, name: str, where: Field | None, *, collapse: bool = False) -> str | None:
+    def refuse_a_second_head(self) -> None:
+        """Refuse a look-alike that a lax wildcard let in, for whoever reads the document next may read that one."""
+        if not self.form.head:
+            return
+        heads = list(islice(self._root.iterchildren("{*}" + self.form.head), 2))
+        if len(heads) > 1:
+            self._note(heads[1], f"{self.form.head}: stands here more than once, expected once")
+
+    def field(self, name: str, where: Field | None, *, collapse: bool = False, level: str = "error") -> str | None:
         """Return the value of one fact, ``None`` if the form or the document has none.
 
         ``collapse`` takes away the white space around it, as the XSD types of codes and times do; ids and authority
@@ -82,68 +104,103 @@ class _Reader:
         """
         if where is None:
             return None
-        node = self._one(name, where.xpath, required=where.required)
-        if node is None:
+        nodes = self._find(self._root, where.xpath)
+        node = self._one(name, nodes, where.xpath if where.required else "", level)
+        text = self._text(name, node, level)
+        if node is None or text is None:
             return None
-        text = text_of(node)
-        return self._matching(name, node, text.strip(" \t\r\n") if collapse else text, where.pattern)
+        return self._matching(name, node, text.strip(" \t\r\n") if collapse else text, where.pattern, level)
 
     def fields(self, fields: Mapping[str, Field]) -> Mapping[str, str]:
         values = {name: self.field(name, field) for name, field in fields.items()}
         return {name: value for name, value in values.items() if value is not None}
 
+    def references(self, fields: Mapping[str, Field]) -> Mapping[str, str]:
+        """Return what steers nothing: an empty element is none, and what is wrong with it is a warning."""
+        filled = [name for name, where in fields.items() if any(map(text_of, self._find(self._root, where.xpath)))]
+        values = {name: self.field(name, fields[name], level="warning") for name in filled}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def holds(self, where: Field) -> bool:
+        """Tell whether there is a node whose text matches."""
+        nodes = self._find(self._root, where.xpath)
+        return any(re.fullmatch(where.pattern, text_of(node).strip(" \t\r\n"), re.ASCII) for node in nodes)
+
     def authority(self, name: str, field: AuthorityField | None) -> str | None:
         """Return an authority's key as ``prefix:number``, or its plain name."""
         if field is None:
             return None
-        node = self._one(name, field.xpath, required=field.required)
-        if node is None:
-            return None
+        nodes = self._find(self._root, field.xpath)
+        if not nodes and field.name_xpath and self._find(self._root, field.name_xpath):
+            return self.field(name, Field(field.name_xpath, NAME), level="warning")
+        if field.repeated and len({text_of(node) for node in nodes}) > 1:
+            self._note(nodes[1], f"{name}: stands here {len(nodes)} times, the first one counts", "warning")
+        nodes = nodes[:1] if field.repeated else nodes
+        level = "warning" if field.plain else "error"
+        node = self._one(name, nodes, field.xpath if field.required else "", level)
         if isinstance(node, etree._Element):
             self.nodes[name] = node
-        prefix = field.prefix
-        if field.prefix_xpath:
-            named = self._one(f"prefix of the {name}", field.prefix_xpath, required=True)
-            if named is None:
-                return None
-            prefix = text_of(named)
-        key = f"{prefix}:{text_of(node)}" if prefix else text_of(node)
-        return self._matching(name, node, key, field.pattern, level="warning" if field.plain else "error")
+        key = self._key(name, node, field, level)
+        return self._matching(name, node, key, field.pattern, level) if node is not None and key is not None else None
+
+    def _key(self, name: str, node: Node | None, field: AuthorityField, level: str) -> str | None:
+        """Return prefix, number and suffix as they stand there; ``None``: one of them is not fit to be read."""
+        number = self._text(name, node, level)
+        prefix: str | None = field.prefix
+        suffix: str | None = ""
+        if number is not None and field.prefix_xpath:
+            prefix = self._prefix(f"prefix of the {name}", field, level)
+        if number is not None and field.suffix_xpath:
+            suffixes = self._find(self._root, field.suffix_xpath)
+            suffix = self._text(name, self._one(name, suffixes, "", level), level) if suffixes else ""
+        if number is None or prefix is None or suffix is None:
+            return None
+        return f"{prefix}:{number}{suffix}" if prefix else number + suffix
+
+    def _prefix(self, name: str, field: AuthorityField, level: str) -> str | None:
+        node = self._one(name, self._find(self._root, field.prefix_xpath), field.prefix_xpath, level)
+        if field.prefix_is_name and isinstance(node, etree._Element):
+            return etree.QName(node).localname
+        return self._text(name, node, level)
 
     def cross_check(self, code: str | None) -> None:
-        """Warn of a type code that differs from the root's name. Real senders do that; the root's name rules."""
+        """Find a type code that differs from the root's name. Real senders do that; the root's name rules."""
         name = etree.QName(self._root).localname
         number = name.rpartition(".")[2]
         if code is None or not re.fullmatch("[0-9]+", number) or code in (number, name):
             return
         text = f"the type code is {code[:SHOWN_MAX]!r}, the root's name says {number}"
-        self.findings.append(Finding("header", path_of(self._root), self._root.sourceline or 0, text, level="warning"))
+        self._note(self._root, text, self.form.type_mismatch)
 
-    def _one(self, name: str, xpath: str, *, required: bool) -> etree._Element | str | None:
-        nodes = select(self._root, xpath, self._namespaces)
+    def _one(self, name: str, nodes: Sequence[Node], required_at: str, level: str) -> Node | None:
         if len(nodes) == 1:
             return nodes[0]
         if nodes:
-            self._find(nodes[1], f"{name}: stands here {len(nodes)} times, expected once")
-        elif required:
-            where = f"{path_of(self._root)}/{xpath.partition('/')[2].partition('/')[2]}"
-            self.findings.append(Finding("header", where, self._root.sourceline or 0, f"{name}: is missing"))
+            self._note(nodes[1], f"{name}: stands here {len(nodes)} times, expected once", level)
+        elif required_at:
+            where = f"{path_of(self._root)}/{required_at.partition('/')[2].partition('/')[2]}"
+            line = self._root.sourceline or 0
+            self.findings.append(Finding("header", where, line, f"{name}: is missing", level=level))
         return None
 
-    def _matching(
-        self, name: str, node: etree._Element | str, value: str, pattern: str, *, level: str = "error"
-    ) -> str | None:
-        if isinstance(node, etree._Element) and next(node.iterchildren("*"), None) is not None:
-            self._find(node, f"{name}: found elements, expected text only")
-            return None
+    def _text(self, name: str, node: Node | None, level: str) -> str | None:
+        """Return a node's whole text. Nothing but text may stand there: not every reader sees past a comment."""
+        if isinstance(node, etree._Element) and len(node):
+            for kind, found in ((etree.Element, "elements"), (etree.Comment, "a comment")):
+                if next(node.iterchildren(kind), None) is not None:
+                    self._note(node, f"{name}: found {found}, expected text only", level)
+                    return None
+        return text_of(node) if node is not None else None
+
+    def _matching(self, name: str, node: Node, value: str, pattern: str, level: str) -> str | None:
         if re.fullmatch(pattern, value, re.ASCII):
             return value
         text = text_of(node)
         found = repr(text[:SHOWN_MAX]) if text else "nothing"
-        self._find(node, f"{name}: found {found}, which is not of the form expected here", level)
+        self._note(node, f"{name}: found {found}, which is not of the form expected here", level)
         return None
 
-    def _find(self, node: etree._Element | str, text: str, level: str = "error") -> None:
+    def _note(self, node: Node, text: str, level: str = "error") -> None:
         element = node if isinstance(node, etree._Element) else getattr(node, "getparent", lambda: None)()
         if element is None:
             element = self._root

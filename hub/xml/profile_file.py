@@ -141,7 +141,7 @@ class _Reading:
         return EVERY if node is None or node.text is not None else frozenset(self._texts(node))
 
     def _header(self, node: Node, namespace: str) -> HeaderForm:
-        entries = self._entries(node, {"form", "namespaces", "references", *_FACTS, *_AUTHORITIES})
+        entries = self._entries(node, {"form", "namespaces", "references", "type_mismatch", *_FACTS, *_AUTHORITIES})
         base = FORMS[self._choice(entries.get("form"), ("none", *(name for name in FORMS if name != "none")))]
         own = {name: self._text(child) for name, child in self._mapping(entries.get("namespaces")).items()}
         form = replace(base, namespaces={**base.namespaces, **own})
@@ -152,6 +152,8 @@ class _Reading:
         for name in _AUTHORITIES:
             if name in entries:
                 facts[name] = self._authority(entries[name], prefixes)
+        if "type_mismatch" in entries:
+            facts["type_mismatch"] = self._choice(entries["type_mismatch"], ("warning", "error"))
         references = self._mapping(entries.get("references"))
         if references:
             facts["references"] = {

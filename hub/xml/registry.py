@@ -21,6 +21,7 @@ from hub.xml.profile_file import read_profile
 from hub.xml.schema import Bundle, Schema, read_bundle
 
 FOLDER = "schemas/xoev"
+IMPORT = "a published standard comes with: xoev-hub schemas import FILE.zip"
 
 
 class Registry:
@@ -67,9 +68,8 @@ class Registry:
         name = etree.QName(root)
         candidates = self._by_root.get((name.namespace or "", name.localname))
         if not candidates:
-            text = (
-                f"no standard of this hub has the root {name.localname} in the namespace {name.namespace or '(none)'}"
-            )
+            where = f"the root {name.localname[:100]} in the namespace {(name.namespace or '(none)')[:200]}"
+            text = f"no standard of this hub has {where}; {IMPORT}"
             raise Rejected("unknown_type", [_finding(root, "unknown_type", text)])
         fitting = [profile for profile in candidates if profile.fits(root)]
         for profile in fitting:
@@ -134,7 +134,9 @@ def _served(candidates: Iterable[Profile], fitting: Iterable[Profile], at: datet
     served = sorted({profile.version for profile in candidates if profile.serves(at)})
     now = f"served at this time: {', '.join(served)}" if served else "no version is served at this time"
     named = sorted({profile.version for profile in fitting})
-    return f"version {', '.join(named)} is not served; {now}" if named else f"the version is unknown here; {now}"
+    if named:
+        return f"version {', '.join(named)} is not served; {now}"
+    return f"the version is unknown here; {now}; {IMPORT}"
 
 
 def _finding(root: etree._Element, rule: str, text: str) -> Finding:

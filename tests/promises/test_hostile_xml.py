@@ -137,6 +137,8 @@ def by_guard_schema_and_key(case: Case) -> Verdict:
     found = KEY(root)
     if not schema.validate(root) or len(found) != 1:
         return Verdict("schema_violation")
+    if next(found[0].iterchildren(etree.Comment), None) is not None:
+        return Verdict("schema_violation")
     key = etree.XPath("string()")(found[0])
     return Verdict("accepted", key=key) if re.fullmatch("[0-9]{8}", key, re.ASCII) else Verdict("schema_violation")
 

@@ -12,7 +12,7 @@ from lxml import etree
 
 from hub.files import Files
 from hub.xml.forms import AUTHORITY, UUID
-from hub.xml.header import Reading, read
+from hub.xml.header import Reading, comparable, read
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 from tests.standards import NOW, NS, PROFILE, XSD, load, parsed, write
@@ -171,7 +171,7 @@ def test_two_headers_are_no_header():
     assert {one.level for one in reading.findings} == {"error"}
 
 
-@pytest.mark.parametrize("key", ["0310<!-- x -->1000", "<![CDATA[0310]]>1000", "0310<?x y?>1000", "&#48;3101000"])
+@pytest.mark.parametrize("key", ["<![CDATA[0310]]>1000", "0310<?x y?>1000", "&#48;3101000"])
 def test_a_key_is_its_whole_text(key):
     assert shipped(antrag(key)).header.reader == "ags:03101000"
 
@@ -180,7 +180,7 @@ def test_a_key_is_its_whole_text(key):
     "key",
     [
         "", " ", " 03101000", "03101000 ", "03101000\n", "0310\u200b1000", "０３１０１０００", "../../etc/passwd", "#.*",
-        "' OR 1=1;--", "03101000:", "a:03101000", "0310<x/>1000", "0" * 101,
+        "' OR 1=1;--", "03101000:", "a:03101000", "0310<x/>1000", "0310<!-- x -->1000", "<!-- x -->03101000", "0" * 101,
     ],
 )  # fmt: skip
 def test_what_is_no_key_is_a_finding_and_no_key(key):
@@ -200,8 +200,10 @@ def test_white_space_around_codes_and_times_means_nothing():
     assert (reading.header.type_code, reading.header.created_at) == ("1332", TIME)
 
 
-def test_a_uuid_in_capitals_is_the_same_message():
-    assert shipped(xmeld(head_a(id_=ID.upper()))).header.message_id == ID
+def test_a_uuid_is_read_as_it_stands_and_compared_without_its_case():
+    assert shipped(xmeld(head_a(id_=ID.upper()))).header.message_id == ID.upper()
+    assert comparable(ID.upper()) == comparable(ID) == ID
+    assert comparable("Rechnung-A") != comparable("rechnung-a")
 
 
 @pytest.mark.parametrize("id_", ["", "1", ID + "0", ID.replace("-", ""), "8d2f4a10-3c5b-4e6d-9f70-1a2b3c4d00Ö1"])
@@ -269,5 +271,6 @@ def test_no_document_makes_the_reader_fail_and_no_error_goes_unsaid(children):
 
     facts = [getattr(reading.header, name) for name in ("message_id", "type_code", "created_at", "author", "reader")]
     errors = [one for one in reading.findings if one.level == "error"]
-    assert len([fact for fact in facts if fact is None]) == len(errors)
+    second_head = sum(child.tag == "nachrichtenkopf.g2g" for child in children) > 1
+    assert len([fact for fact in facts if fact is None]) + second_head == len(errors)
     assert reading.header.message_id is None or re.fullmatch(UUID, reading.header.message_id)
