@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from lxml import etree
 
-from hub.message import NOTHING, Finding, Header, MessageType
+from hub.message import Finding, Header, MessageType
 from hub.xml.forms import NAME, UUID, AuthorityField, Field, HeaderForm
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
@@ -66,8 +66,8 @@ def read_form(
         author=reader.authority("author", form.author),
         reader=reader.authority("reader", form.reader),
         test=reader.holds(form.test),
-        references=reader.references(form.references) if form.references else NOTHING,
-        keys=reader.fields(keys) if keys else NOTHING,
+        references=reader.references(form.references) if form.references else {},
+        keys=reader.fields(keys) if keys else {},
     )
     reader.cross_check(code)
     return Reading(header, tuple(reader.findings), reader.nodes.get("reader"))
