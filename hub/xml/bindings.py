@@ -24,14 +24,13 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from lxml import etree
 
 from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.xml import guard
-from hub.xml.schema import Bundle, read_bundle
+from hub.xml.bundle import BASE, XS, Bundle, read_bundle, resolve
 
 if TYPE_CHECKING:
     from hub.xml.profile import Profile
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 PACKAGE = "xoev_bindings"
 SECONDS_MAX = 600  # the largest known standard takes 7
 _GENERATION = "1"  # raised when this module or hub.xml.generation writes something else
-_XS = "{http://www.w3.org/2001/XMLSchema}"
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def prepare(files: Files, profiles: Iterable[Profile], state_dir: Path) -> Path | None:
@@ -58,7 +55,7 @@ def prepare(files: Files, profiles: Iterable[Profile], state_dir: Path) -> Path 
     work = _Schemas()
     for profile in wanting:
         for main in dict.fromkeys(root.xsd for root in profile.roots):
-            bundle, problems = read_bundle(files, profile.folder, main)
+            bundle, problems = read_bundle(files, profile.folder, main, profile.without)
             if problems:
                 raise ConfigError(problems)
             work.take(bundle)
@@ -144,11 +141,11 @@ class _Schemas:
         self.namespaces: set[str] = set()
 
     def take(self, bundle: Bundle) -> None:
-        for name, body in bundle.files.values():
+        for address, (name, body) in bundle.files.items():
             flat = self._flat(name, body)
             if flat not in self.files:
-                self.files[flat] = self._rewritten(name, body, bundle)
-        main = next(self._flat(name, body) for name, body in bundle.files.values() if name == bundle.main)
+                self.files[flat] = self._rewritten(address, body, bundle)
+        main = self._flat(*bundle.files[BASE + bundle.main])
         if main not in self.entries:
             self.entries.append(main)
 
@@ -156,13 +153,13 @@ class _Schemas:
         readable = re.sub(r"[^A-Za-z0-9._-]", "_", posixpath.basename(name))
         return self._names.setdefault(body, f"{hashlib.sha256(body).hexdigest()[:12]}-{readable}")
 
-    def _rewritten(self, name: str, body: bytes, bundle: Bundle) -> bytes:
+    def _rewritten(self, address: str, body: bytes, bundle: Bundle) -> bytes:
         root = etree.fromstring(body, guard.trusted_parser())
         self.namespaces.add(root.get("targetNamespace", ""))
-        for one in root.iterchildren(f"{_XS}include", f"{_XS}redefine", f"{_XS}import"):
+        for one in root.iterchildren(f"{XS}include", f"{XS}redefine", f"{XS}import"):
             location = one.get("schemaLocation")
             if location:
-                found = bundle.files.get(_address(name, location))
+                found = bundle.files.get(resolve(address, location) or "")
                 # What the bundle does not have was reported when it was read; PyXB must not look for it elsewhere.
                 one.set("schemaLocation", self._flat(*found) if found else "missing.xsd")
         return etree.tostring(root, encoding="UTF-8", xml_declaration=True)
@@ -178,12 +175,6 @@ class _Schemas:
     def order(self, modules: Mapping[str, str]) -> dict[str, object]:
         shared = {uri: _shared(uri) for uri in sorted(self.namespaces) if uri and uri not in modules}
         return {"entries": self.entries, "modules": {**modules, **shared}}
-
-
-def _address(name: str, location: str) -> str:
-    if _ABSOLUTE.match(location):
-        return unquote(location)
-    return "bundle:///" + posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(location)))
 
 
 def _shared(uri: str) -> str:

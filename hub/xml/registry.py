@@ -15,10 +15,11 @@ from lxml import etree
 from hub.errors import ConfigError, Problem, Rejected
 from hub.files import SHIPPED, Files
 from hub.message import Finding
+from hub.xml.bundle import Bundle, read_bundle
 from hub.xml.place import path_of
 from hub.xml.profile import EVERY, Profile, Root
 from hub.xml.profile_file import read_profile
-from hub.xml.schema import Bundle, Schema, read_bundle
+from hub.xml.schema import Schema
 
 FOLDER = "schemas/xoev"
 IMPORT = "a published standard comes with: xoev-hub schemas import FILE.zip"
@@ -53,7 +54,7 @@ class Registry:
             if profile is None:
                 continue
             for main in sorted({root.xsd for root in profile.roots}):
-                bundles[folder, main], missing = read_bundle(files, folder, main)
+                bundles[folder, main], missing = read_bundle(files, folder, main, profile.without)
                 problems += missing
             profiles[standard, version] = _with_names(profile, bundles)
         problems += _ambiguous(profiles.values())
