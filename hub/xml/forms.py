@@ -124,7 +124,11 @@ def _of_traffic(side: str) -> AuthorityField:
     """Return a party of form F. The numbers are those of the Kraftfahrt-Bundesamt's list of authorities."""
     at = f"/*/r:kopf/r:{side}/r:strassenverkehrsBehoerde"
     return AuthorityField(
-        f"{at}/behoerdeKreisschluessel", prefix="kba", suffix_xpath=f"{at}/behoerdeZusatzziffer", required=False
+        f"{at}/behoerdeKreisschluessel",
+        prefix="kba",
+        suffix_xpath=f"{at}/behoerdeZusatzziffer",
+        pattern="kba:[0-9]{5,7}",
+        required=False,
     )
 
 
