@@ -33,7 +33,7 @@ _BLOCK = 1 << 20
 _UTF8_FLAG = 0x800
 _ENCRYPTED = 0x1
 _UNWANTED = re.compile(  # what file managers and git leave, and what people read: it may be as large as it likes
-    r"(^|/)(\.[^/]*|__MACOSX)(/|$)|(^|/)Thumbs\.db$"
+    r"(^|/)(\.git|\.svn|\.idea|\.vscode|__MACOSX)(/|$)|(^|/)(\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$"
     r"|\.(pdf|docx?|xlsx?|pptx?|od[tsp]|png|jpe?g|gif|svg|html?|epub|mdzip|jar|exe|7z|rar|mp4)$",
     re.IGNORECASE,
 )
@@ -48,19 +48,27 @@ class Unpacked:
 
 
 def unpack(path: Path) -> Unpacked:
-    """Return the files of a zip or a folder. Hidden files, and documents that people read, are passed over.
+    """Return the files of a zip or a folder. What git and file managers leave, and documents that people read, is passed over.
 
     Raises:
         ConfigError: It is neither, is damaged or encrypted, breaks a limit, or has a name that may not be.
     """
     if path.is_dir():
-        return Unpacked(path.resolve().name, _Collected(str(path)).folder(path))
+        return Unpacked(path.resolve().name, _without_top(_Collected(str(path)).folder(path)))
     if not path.is_file():
         raise _refused(str(path), "is not there; expected a zip or a folder")
     if path.stat().st_size > ALL_BYTES_MAX:
         raise _refused(str(path), f"is larger than {ALL_BYTES_MAX >> 20} MB")
     name = re.sub(r"\.zip$", "", path.name, flags=re.IGNORECASE)
-    return Unpacked(name, _Collected(str(path)).archive(path.read_bytes()))
+    return Unpacked(name, _without_top(_Collected(str(path)).archive(path.read_bytes())))
+
+
+def _without_top(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return the files without the folder that holds them all: many zips have one, and its name says nothing."""
+    tops = {name.partition("/")[0] for name in files}
+    if len(tops) != 1 or any("/" not in name for name in files):
+        return files
+    return _without_top({name.partition("/")[2]: body for name, body in files.items()})
 
 
 class _Collected:

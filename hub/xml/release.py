@@ -48,7 +48,12 @@ class SchemaFile:
     asks: tuple[tuple[str, str], ...]  # (location, namespace) of what it includes, redefines and imports
     standard: str = ""  # what the XGenerator writes into each file: the short name of the standard,
     release: str = ""  # and the version of the standard
-    only_types: bool = False
+    fixed: tuple[tuple[str, str], ...] = ()  # attributes with a fixed value: standard, version, xjustizVersion
+
+    @property
+    def fixes_standard(self) -> bool:
+        """Whether messages of this schema say of which standard they are."""
+        return any(name == "standard" for name, _ in self.fixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,8 @@ class _Reading:
                 self._schematron[name] = list(_included(name, root))
             case "definitions" | "description" if tag.namespace in WSDL:
                 self._wsdls.append(name)
-                self._typed_wsdls |= any(one.get("schemaLocation") for one in root.iter(f"{XS}import", f"{XS}include"))
+                asked = (one.get("schemaLocation", "") for one in root.iter(f"{XS}import", f"{XS}include"))
+                self._typed_wsdls |= any(_beside(name, location) in self._files for location in asked if location)
             case "CodeList" if (tag.namespace or "").startswith(_GENERICODE):
                 self._codelists.append(_code_list(name, root))
             case "catalog" if tag.namespace == OASIS_CATALOG:
@@ -158,7 +164,11 @@ def _schema(name: str, body: bytes, root: etree._Element) -> SchemaFile:
         asks=tuple(asks),
         standard=(root.findtext(f"{about}standard/nameKurz") or "").strip(),
         release=(root.findtext(f"{about}versionStandard/version") or "").strip(),
-        only_types=not elements,
+        fixed=tuple(
+            (str(one.get("name")), str(one.get("fixed")))
+            for one in root.iter(f"{XS}attribute")
+            if one.get("fixed") and one.get("name") in ("standard", "version", "xjustizVersion")
+        ),
     )
 
 
@@ -176,7 +186,11 @@ def _included(name: str, root: etree._Element) -> Iterator[str]:
     xsl = "{http://www.w3.org/1999/XSL/Transform}"
     for one in root.iter(f"{{{SCHEMATRON}}}include", f"{{{SCHEMATRON}}}extends", f"{xsl}include", f"{xsl}import"):
         if href := one.get("href"):
-            yield posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(href.partition("#")[0])))
+            yield _beside(name, href.partition("#")[0])
+
+
+def _beside(name: str, location: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(location)))
 
 
 def catalogued(name: str, root: etree._Element) -> dict[str, str]:
@@ -185,5 +199,5 @@ def catalogued(name: str, root: etree._Element) -> dict[str, str]:
     for one in root.iter(f"{{{OASIS_CATALOG}}}uri", f"{{{OASIS_CATALOG}}}system"):
         address, target = one.get("name") or one.get("systemId"), unquote(one.get("uri", ""))
         if address and target and "://" not in target and not target.startswith("/"):
-            found[unquote(address)] = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+            found[unquote(address)] = _beside(name, target)
     return found
