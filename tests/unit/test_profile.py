@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hub.xml.header import read
@@ -28,6 +30,7 @@ from tests.standards import NS, PROFILE, notiz, parsed
         ("form: none", 'message_id: "/a[x:b]"', 5, 22, "unknown x"),
         ("form: none", 'message_id: "/a | string(/b)"', 5, 22, "expected an absolute XPath"),
         ("form: none", "message_id: /a = /b", 5, 22, "expected an XPath that selects a node"),
+        ("form: none", "type_mismatch: fatal", 5, 25, "expected one of warning, error"),
         ("form: none", 'reader: {xpath: /a, prefix: "a:"}', 5, 38, "expected letters such as ags"),
         ("form: none", "reader: {prefix: ags}", 5, 18, "xpath is missing"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nkeys: {az: {xpath: /a, pattern: '['}}", 5, 33, "is no regular expression"),
@@ -97,3 +100,15 @@ def test_an_xpath_that_fails_only_with_a_document_finds_nothing(tmp_path):
     reading = read(parsed(f'<notiz xmlns="{NS}"/>'), registry.profiles["notiz", "1"])
 
     assert dict(reading.header.keys) == {}
+
+
+@pytest.mark.parametrize(("written", "level"), [("", "warning"), (", type_mismatch: error", "error")])
+def test_a_profile_says_how_bad_a_type_code_is_that_differs_from_the_roots_name(written, level, tmp_path):
+    own = f'header: {{form: none, namespaces: {{n: "{NS}"}}, type_code: /n:notiz.0101/n:typ{written}}}'
+    registry, problems = notiz(tmp_path, PROFILE.replace("header: {form: none}", own))
+    root = parsed(f'<notiz.0101 xmlns="{NS}"><typ>0102</typ></notiz.0101>')
+
+    assert problems == []
+    profile = registry.profiles["notiz", "1"]
+    profile = replace(profile, roots=(replace(profile.roots[0], names=frozenset({"notiz.0101"})),))
+    assert [one.level for one in read(root, profile).findings] == [level]
