@@ -6,6 +6,7 @@
                                         └─ Unavailable ─▶ held              └─ anything else ─▶ held
 
 What is held stays where it is, unacknowledged. A verdict is kept with it: only the telling is tried again.
+The broker sends unasked: a large document (above 1 MB) waits on the disk until there is room for it in memory.
 """
 
 from __future__ import annotations
@@ -15,19 +16,33 @@ import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pika
 
 from adapters.amqp_lane import Publication
 from adapters.amqp_publisher import Publisher
-from hub.plugin import Accept, Conflict, Context, Delivered, Finding, Incoming, Outcome, Rejected, Unavailable
+from hub.plugin import (
+    Accept,
+    Aside,
+    Conflict,
+    Context,
+    Delivered,
+    Finding,
+    Incoming,
+    Outcome,
+    Rejected,
+    Room,
+    Unavailable,
+)
 
 MEDIA_TYPE = re.compile(
     r'(?:application|text)/xml(?:\s*;\s*charset="?([a-z0-9._:-]{1,40})"?)?', re.IGNORECASE | re.ASCII
 )
 KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 TEXT_CHARACTERS_MAX = 200
+ASIDE_BYTES_MIN = 1_000_000
 
 CONFIRM_SECONDS = 10.0  # shorter than a drain: a stop may have to wait for it
 FINDINGS_MAX = 100
@@ -56,11 +71,21 @@ class Held:
 
 @dataclass(eq=False, slots=True)
 class Arrival:
-    """A message that the broker has delivered and that is not acknowledged yet."""
+    """A message that the broker has delivered and that is not acknowledged yet. ``body`` may wait on the disk."""
 
     properties: pika.BasicProperties = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes | Aside = field(repr=False)
+    size: int
     refusal: Refusal | None = None  # the hub has judged it; whoever sent it is not told yet
+
+
+def arrived(properties: pika.BasicProperties, body: bytes, room: Room) -> Arrival:
+    """Return what has come; a large body is put aside. Without room on the disk it has to stay in memory."""
+    kept: bytes | Aside = body
+    if len(body) > ASIDE_BYTES_MIN:
+        with suppress(OSError):
+            kept = room.put_aside(body)
+    return Arrival(properties, kept, len(body))
 
 
 class Reception:
@@ -72,20 +97,34 @@ class Reception:
 
     def take(self, arrival: Arrival) -> Held | None:
         """Return ``None`` once the message may leave its queue, else why it must stay."""
+        if isinstance(arrival.body, bytes):
+            return self._take(arrival, arrival.body)
+        if not self._context.room.take(arrival.size):
+            return Held("unavailable", "room")
+        try:
+            try:
+                body = arrival.body.read()
+            except OSError:
+                return Held("unavailable", "disk")
+            return self._take(arrival, body)
+        finally:
+            self._context.room.give(arrival.size)
+
+    def _take(self, arrival: Arrival, body: bytes) -> Held | None:
         if arrival.refusal is None:
             try:
-                arrival.refusal = self._hand_in(arrival)
+                arrival.refusal = self._hand_in(arrival.properties, body)
             except Unavailable:
                 return Held("unavailable")
         if arrival.refusal is None:
             return None
-        outcome = self._tell(arrival.refusal, arrival.body)
+        outcome = self._tell(arrival.refusal, body)
         return None if isinstance(outcome, Delivered) else Held("reject_to", outcome.code)
 
-    def _hand_in(self, arrival: Arrival) -> Refusal | None:
+    def _hand_in(self, properties: pika.BasicProperties, body: bytes) -> Refusal | None:
         """Return why it is not taken, ``None`` once it is on disk; a repetition is on disk already."""
         try:
-            incoming = described(arrival, self._context)
+            incoming = described(properties, body, self._context)
         except Rejected as unfit:
             if self._context.desk:
                 self._context.desk.count(self._context.name, unfit.code)
@@ -115,7 +154,7 @@ class Reception:
         return self._publisher.deliver(publication, deadline, self._context.limits.connect.total_seconds())
 
 
-def described(arrival: Arrival, context: Context) -> Incoming:
+def described(properties: pika.BasicProperties, body: bytes, context: Context) -> Incoming:
     """Return what is handed in.
 
     The sender is the source's: ``user_id``, ``app_id`` and headers are what a publisher says of itself. Neither is
@@ -125,20 +164,19 @@ def described(arrival: Arrival, context: Context) -> Incoming:
     Raises:
         Rejected: The hub takes nothing like it. Nothing of it is recorded.
     """
-    properties = arrival.properties
     if properties is UNREADABLE:
         raise Rejected("header")
     if properties.content_encoding:
         raise Rejected("content_encoding")
     charset = _charset(properties.content_type)
-    if len(arrival.body) > context.limits.max_body:
+    if len(body) > context.limits.max_body:
         raise Rejected("body_too_large")
     headers: Mapping[object, object] = properties.headers or {}
     key = _header(headers, "idempotency-key")
     if key is not None and not KEY.fullmatch(key):
         raise Rejected("header")
     return Incoming(
-        body=arrival.body,
+        body=body,
         source=context.name,
         sender=context.sender or "",
         charset=charset,

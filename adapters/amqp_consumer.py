@@ -26,7 +26,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByClient
 
-from adapters.amqp_arrival import UNREADABLE, Arrival, Held
+from adapters.amqp_arrival import UNREADABLE, Arrival, Held, arrived
 from adapters.amqp_lane import refusal
 from hub.plugin import Blocked, Context, StopSignal
 
@@ -54,7 +54,7 @@ class Consumer:
     """Lives for one :meth:`run`. ``take`` is called from several threads at once."""
 
     def __init__(self, context: Context, queue: str, prefetch: int, dial: Dial, take: Take) -> None:
-        self._source, self._log = context.name, context.log
+        self._source, self._log, self._room = context.name, context.log, context.room
         self._queue, self._prefetch, self._dial, self._take = queue, prefetch, dial, take
         self._loop = IOLoop()
         self._threads = ThreadPoolExecutor(min(prefetch, THREADS_MAX), thread_name_prefix=f"accept {context.name}")
@@ -84,12 +84,13 @@ class Consumer:
         self, channel: Channel, method: spec.Basic.Deliver, properties: pika.BasicProperties, body: bytes
     ) -> None:
         if not self._closing:
-            self._start(_Delivery(channel, int(method.delivery_tag or 0), Arrival(properties, body)))
+            self._start(_Delivery(channel, int(method.delivery_tag or 0), arrived(properties, body, self._room)))
 
     def _start(self, delivery: _Delivery) -> None:
         future = self._threads.submit(self._taken, delivery)
         self._running.add(future)
-        future.add_done_callback(lambda _: self._loop.add_callback_threadsafe(lambda: self._settle(delivery, future)))
+        # The callback does not name the future that holds it: such a circle would keep the body in memory.
+        future.add_done_callback(lambda done: self._loop.add_callback_threadsafe(lambda: self._settle(delivery, done)))
 
     def _taken(self, delivery: _Delivery) -> Held | None:
         if delivery.channel.is_open:

@@ -15,7 +15,8 @@
 - Where nothing can be stored, or ``reject_to`` takes nothing, at most ``prefetch`` messages stay unacknowledged here.
 - The broker gives out again what was held for longer than its ``consumer_timeout`` (30 minutes). Quorum queues count
   that: set ``x-delivery-limit`` to -1 or a dead letter exchange, or RabbitMQ 4 drops a message after 20 times.
-- Queue, exchange and bindings are made by whoever runs the broker. ``prefetch`` times ``max_body`` fits into memory.
+- Queue, exchange and bindings are made by whoever runs the broker. It sends up to ``prefetch`` messages unasked: those
+  above 1 MB wait on the hub's disk until there is room for them in memory.
 """
 
 from __future__ import annotations

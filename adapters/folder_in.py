@@ -147,6 +147,14 @@ class FolderPoller:
             if self._context.desk:
                 self._context.desk.count(self._context.name, "body_too_large")
             return _Move(REJECTED, None, "body_too_large")
+        if not self._context.room.take(seen.stamp.size):
+            raise Unavailable("no room")  # the file waits where it is
+        try:
+            return self._offer(name, seen, folder, accept)
+        finally:
+            self._context.room.give(seen.stamp.size)
+
+    def _offer(self, name: str, seen: _Seen, folder: int, accept: Accept) -> _Move | None:
         body = self._read(name, seen, folder)
         if body is None or (not _looks_whole(body) and self._context.clock() - seen.since < QUIET):
             return None

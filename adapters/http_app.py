@@ -1,26 +1,27 @@
 """What the hub says over HTTP (INTERFACE §4). Who it is comes first, then the head, then the body, then the intake.
 
-path ─▶ method ─▶ token ─▶ headers ─▶ a free place ─▶ body ─▶ accept() in a thread ─▶ 202
+path ─▶ method ─▶ token ─▶ headers ─▶ place and room ─▶ body ─▶ accept() in a thread ─▶ 202
  404      405       401     415 400 413     503        413         400 … 422  503
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from adapters.http_problems import Answer, problem
-from hub.plugin import Accept, Conflict, Context, Incoming, Receipt, Rejected, Unavailable
+from hub.plugin import Accept, Conflict, Context, Incoming, Receipt, Rejected, Room, Unavailable
 
 PLACES = 64
 """How many messages are taken in at once."""
-BYTES_IN_FLIGHT = 256_000_000
-"""How many bytes of bodies are taken in at once: they are in memory until the receipt."""
+GROWTH_BYTES = 1_000_000
+"""Room for a body of unknown length is taken in such steps."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -54,7 +55,6 @@ class MessageApp:
         self._reply = re.compile(re.escape(path) + "/" + _ID + "/replies/" + _ID)
         self._threads = ThreadPoolExecutor(PLACES, thread_name_prefix=f"accept {context.name}")
         self._free = PLACES
-        self._free_bytes = BYTES_IN_FLIGHT
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong is an answer, too."""
@@ -113,18 +113,16 @@ class MessageApp:
         length = headers.one("content-length", _LENGTH)
         if length and int(length) > self._context.limits.max_body:
             raise _ProblemError("body_too_large")
-        # A body without a length may grow to the limit. One that is larger than all room goes when it is alone.
-        room = min(int(length) if length else self._context.limits.max_body, BYTES_IN_FLIGHT)
-        if self._free == 0 or self._free_bytes < room:
+        if self._free == 0:
             raise _ProblemError("unavailable")
         self._free -= 1
-        self._free_bytes -= room
         try:
-            content = await body.read(self._context.limits.max_body)
-            return None if content is None else await self._in_thread(self._hand_in, describe(body=content))
+            with _Claim(self._context.room) as claim:
+                claim.cover(int(length or 0))
+                content = await body.read(self._context.limits.max_body, claim)
+                return None if content is None else await self._in_thread(self._hand_in, describe(body=content))
         finally:
             self._free += 1
-            self._free_bytes += room
 
     def _hand_in(self, incoming: Incoming) -> Answer:
         try:
@@ -179,6 +177,28 @@ class MessageApp:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class _Claim:
+    """The room that one body has: all of it at once if its length is known, else more and more of it."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._bytes = 0
+
+    def cover(self, size: int, growth: int = 0) -> None:
+        """Have room for so many bytes, or refuse."""
+        if size > self._bytes:
+            more = max(size - self._bytes, growth)
+            if not self._room.take(more):
+                raise _ProblemError("unavailable")
+            self._bytes += more
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._room.give(self._bytes)
+
+
 class _Body:
     """The body of a request, as it comes in."""
 
@@ -186,17 +206,19 @@ class _Body:
         self._receive = receive
         self._ended = False
 
-    async def read(self, bytes_max: int) -> bytes | None:
+    async def read(self, bytes_max: int, claim: _Claim) -> bytes | None:
         """Return all of it, ``None`` if its sender has gone."""
-        body = bytearray()
+        body = io.BytesIO()  # unlike a bytearray it gives its bytes without a second copy
         while not self._ended:
             chunk = await self._next()
             if chunk is None:
                 return None
-            body += chunk
-            if len(body) > bytes_max:
+            size = body.tell() + len(chunk)
+            if size > bytes_max:
                 raise _ProblemError("body_too_large")
-        return bytes(body)
+            claim.cover(size, GROWTH_BYTES)
+            body.write(chunk)
+        return body.getvalue()
 
     async def drain(self, seconds: float) -> None:
         """Read what is still sent, for a while: closing now would send a reset, which can overtake the answer."""

@@ -14,7 +14,7 @@ from hub import plugins, secrets, tls
 from hub.deployment import Deployment, Destination, Source
 from hub.files import Files
 from hub.log import get_log
-from hub.plugin import Adapter, Context, Limits, OutboundAdapter, SecretRef, SenderDesk, Settings, TlsSettings
+from hub.plugin import Adapter, Context, Limits, OutboundAdapter, Room, SecretRef, SenderDesk, Settings, TlsSettings
 from hub.xml import guard
 
 
@@ -33,12 +33,12 @@ class Endpoints:
         made: OutboundAdapter = adapter.outbound(destination.settings, self._destination_context(destination))
         return made
 
-    def inbound(self, source: Source, desk: SenderDesk) -> tuple[Adapter, Any]:
+    def inbound(self, source: Source, desk: SenderDesk, room: Room) -> tuple[Adapter, Any]:
         """Return what offers the source's adapter, and the listener or poller itself."""
         adapter = plugins.find_adapter(source.adapter, "in")
         factory = adapter.listener or adapter.poller
         assert factory is not None
-        return adapter, factory(source.settings, self._source_context(source, desk))
+        return adapter, factory(source.settings, self._source_context(source, desk, room))
 
     def fingerprint(self, settings: Settings) -> str:
         """Return a value that changes when a secret or certificate file of these settings changes.
@@ -69,7 +69,7 @@ class Endpoints:
             **self._lent(destination.limits),
         )
 
-    def _source_context(self, source: Source, desk: SenderDesk) -> Context:
+    def _source_context(self, source: Source, desk: SenderDesk, room: Room) -> Context:
         return Context(
             name=source.name,
             limits=source.limits,
@@ -77,6 +77,7 @@ class Endpoints:
             insecure=source.insecure,
             sender=source.senders[0] if len(source.senders) == 1 else None,
             desk=desk,
+            room=room,
             server_tls=partial(tls.server_context, base=self._deployment.base),
             **self._lent(source.limits),
         )

@@ -7,6 +7,7 @@ the adapter, or ``NAME-in`` where one name serves both directions with two value
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ __all__ = [
     "API_VERSION",
     "Accept",
     "Adapter",
+    "Aside",
     "Blocked",
     "Conflict",
     "Context",
@@ -53,6 +55,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "Rejected",
+    "Room",
     "Secret",
     "SecretRef",
     "SenderDesk",
@@ -199,6 +202,46 @@ class SenderDesk(Protocol):
         """Count a refusal that leaves no record (401, 404, 415 …)."""
 
 
+class Aside(Protocol):
+    """Bytes that wait on the disk, in a file without a name. Forgotten, they are gone."""
+
+    def read(self) -> bytes:
+        """Return them, to one caller at a time. Raises ``OSError``."""
+
+
+class Room(Protocol):
+    """How many bytes of documents are in the hub's memory at once, over all sources: a source's share of them.
+
+    A source takes room for a document before it reads it, and gives it back after the receipt. Where there is none, it
+    says so to its sender, or waits. One that never asks is counted when it hands in, and told ``Unavailable``.
+    """
+
+    def take(self, size: int) -> bool:
+        """Take room for so many bytes; false if there is none now. Never waits."""
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+
+    def put_aside(self, body: bytes) -> Aside:
+        """Keep a document on the disk that has come before there was room for it. Raises ``OSError``."""
+
+
+class _NoLimit:
+    """The room of a context that no daemon has made."""
+
+    def take(self, size: int) -> bool:
+        return size >= 0
+
+    def give(self, size: int) -> None:
+        """Nothing was counted."""
+
+    def put_aside(self, body: bytes) -> Aside:
+        return io.BytesIO(body)
+
+
+NO_LIMIT: Room = _NoLimit()
+
+
 class Log(Protocol):
     """A structured log: an event's name and keys. Never payload, never names of persons."""
 
@@ -227,6 +270,7 @@ class Context:
     service: str | None = None
     sender: str | None = None  # of a source with one fixed sender
     desk: SenderDesk | None = None  # for listeners
+    room: Room = NO_LIMIT  # for sources
     server_tls: Callable[[TlsSettings], ssl.SSLContext] | None = None  # for listeners
 
 

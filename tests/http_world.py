@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.http import HttpIn, HttpListener
-from hub.plugin import Limits
+from hub.plugin import Limits, Room
 from hub.testing import RecordedDesk, RecordedLog, ScriptedIntake, make_context, samples
 
 TOKEN = "geheim-und-lang-genug"
@@ -35,7 +35,7 @@ class Reply:
 
 def ask(
     listener: HttpListener,
-    body: bytes = samples.BODY,
+    body: bytes | Iterator[bytes] = samples.BODY,
     *,
     method: str = "POST",
     path: str = "/v1/messages",
@@ -66,10 +66,15 @@ class World:
 
 @contextmanager
 def running(
-    base: Path, *script: Any, senders: Any = None, limits: Limits | None = None, **settings: Any
+    base: Path,
+    *script: Any,
+    senders: Any = None,
+    limits: Limits | None = None,
+    room: Room | int | None = None,
+    **settings: Any,
 ) -> Iterator[World]:
     desk, log, secrets = RecordedDesk(), RecordedLog(), {"env:TOKEN": TOKEN}
-    context = make_context(base, name="online", log=log, desk=desk, secrets=secrets, limits=limits)
+    context = make_context(base, name="online", log=log, desk=desk, secrets=secrets, limits=limits, room=room)
     listener = HttpListener(HttpIn(listen="127.0.0.1:0", senders=senders or SENDERS, **settings), context)
     world, stop = World(listener, ScriptedIntake(*script), desk, log, secrets), threading.Event()
     thread = threading.Thread(target=listener.listen, args=(world.intake.accept, stop), daemon=True)

@@ -13,19 +13,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from hub.config.report import Place, Report
 from hub.config.validate import unknown
 from hub.deployment import Environment
 from hub.errors import ConfigError
+from hub.plugin import Size
 
 FILE = "hub.toml"
 PREFIX = "XOEV_HUB_"
 WORKERS_MAX = 256
-_KEYS = ("state_dir", "store", "admin_listen", "workers", "stage")
+BYTES_IN_FLIGHT = 256_000_000
+BYTES_IN_FLIGHT_MIN = 1_000_000
+_KEYS = ("state_dir", "store", "admin_listen", "workers", "stage", "bytes_in_flight")
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
 _STORE = re.compile(r"(sqlite|postgresql\+psycopg)://")
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 _SQLITE = "sqlite:///"
+_SIZE = TypeAdapter[int](Size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class ProcessSettings:
     admin_listen: str = "127.0.0.1:8081"
     workers: int = 1
     stage: Environment = "production"
+    bytes_in_flight: int = BYTES_IN_FLIGHT  # of documents, over all sources, from reading to receipt
 
 
 def load_process(base: Path, environ: Mapping[str, str] = os.environ) -> ProcessSettings:
@@ -111,6 +118,7 @@ class _Reader:
             admin_listen=self._listen(),
             workers=self._workers(),
             stage=self._stage(),
+            bytes_in_flight=self._bytes_in_flight(),
         )
 
     def _text(self, key: str) -> str | None:
@@ -155,6 +163,19 @@ class _Reader:
         if text != "production":
             self._problem("stage", "production or test")
         return "production"
+
+    def _bytes_in_flight(self) -> int:
+        value, place = self._values.get("bytes_in_flight", (None, None))
+        if place is None:
+            return BYTES_IN_FLIGHT
+        try:
+            size: int = _SIZE.validate_python(value)
+        except ValidationError:
+            size = 0
+        if isinstance(value, str) and size >= BYTES_IN_FLIGHT_MIN:
+            return size
+        self._problem("bytes_in_flight", "a size such as 256MB, at least 1MB")
+        return BYTES_IN_FLIGHT_MIN
 
     def _problem(self, key: str, expected: str, *, show: bool = True) -> None:
         value, place = self._values[key]

@@ -29,6 +29,7 @@ from hub.message import Incoming, Receipt, new_id
 from hub.metrics import Metrics
 from hub.outcome import Reason, Unclear
 from hub.retry import RetryPolicy
+from hub.room import Budget
 from hub.schedule import Schedule
 from hub.spool import Spool
 from hub.store import open_store
@@ -65,7 +66,8 @@ class Engine:
         self.metrics = Metrics()
         self.store = open_store(settings.store, state_dir=settings.state_dir, mode="daemon")
         try:
-            Spool(settings.state_dir).sweep()
+            spool = Spool(settings.state_dir)
+            spool.sweep()
             self._generations = Generations(self._prove(strict=False))
         except BaseException:
             self.store.close()
@@ -81,7 +83,8 @@ class Engine:
         )
         self.jobs = Jobs(self.store, self.intake, lambda: planning, utc_now, self.deliverers.wake)
         self.schedule = Schedule()
-        self.sources = Sources(self.schedule, Desk(self.store, self.metrics), self.accept)
+        self._budget = Budget(settings.bytes_in_flight, spool)
+        self.sources = Sources(self.schedule, Desk(self.store, self.metrics), self._budget, self.accept)
         self._fingerprints: dict[str, str] = {}
         self._started = threading.Event()
         self._stopping = threading.Event()
@@ -159,7 +162,8 @@ class Engine:
         """Take a message in, and count it."""
         started = time.monotonic()
         try:
-            receipt = self.intake.accept(incoming)
+            with self._budget.of(incoming.source).handing_in(len(incoming.body)):
+                receipt = self.intake.accept(incoming)
         except Rejected as rejected:
             self.metrics.rejected(incoming.source, rejected.code)
             raise

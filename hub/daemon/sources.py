@@ -16,6 +16,7 @@ from hub.errors import Unavailable
 from hub.log import get_log
 from hub.message import Incoming, Receipt
 from hub.plugin import Accept, Listener, Poller, SenderDesk
+from hub.room import Budget
 from hub.schedule import Schedule
 
 log = get_log(__name__)
@@ -28,8 +29,8 @@ POLL_SECONDS = 5.0
 class Sources:
     """All sources of a hub."""
 
-    def __init__(self, schedule: Schedule, desk: SenderDesk, accept: Accept) -> None:
-        self._schedule, self._desk, self._accept = schedule, desk, accept
+    def __init__(self, schedule: Schedule, desk: SenderDesk, budget: Budget, accept: Accept) -> None:
+        self._schedule, self._desk, self._budget, self._accept = schedule, desk, budget, accept
         self._open: dict[str, _Listening | _Polling] = {}
 
     def swap(self, wanted: Mapping[str, Source], endpoints: Endpoints, commit: Callable[[], None]) -> None:
@@ -66,7 +67,7 @@ class Sources:
             one.join(max(deadline - time.monotonic(), 0))
 
     def _open_one(self, source: Source, endpoints: Endpoints) -> _Listening | _Polling:
-        adapter, made = endpoints.inbound(source, self._desk)
+        adapter, made = endpoints.inbound(source, self._desk, self._budget.of(source.name))
         former = self._open.get(source.name)
         if adapter.listener:
             if isinstance(former, _Listening) and hasattr(made, "take_over"):

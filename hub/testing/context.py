@@ -8,7 +8,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hub.plugin import Accept, Context, Incoming, Limits, MessageStatus, Receipt, SecretRef, SenderDesk, TlsSettings
+from hub.plugin import (
+    NO_LIMIT,
+    Accept,
+    Context,
+    Incoming,
+    Limits,
+    MessageStatus,
+    Receipt,
+    Room,
+    SecretRef,
+    SenderDesk,
+    TlsSettings,
+)
+from hub.room import Budget
+from hub.spool import Spool
 from hub.testing.clock import SettableClock
 from hub.xml import guard
 
@@ -102,11 +116,13 @@ def make_context(
     insecure: str | None = None,
     client_tls: ssl.SSLContext | None = None,
     server_tls: ssl.SSLContext | None = None,
+    room: Room | int | None = None,
 ) -> Context:
     """Return a context whose relative paths count from ``base``.
 
     ``secrets`` maps ``env:NAME`` or ``file:PATH`` to the secret; it may be changed while the test runs. What is not in
-    it cannot be read, as a file that is missing.
+    it cannot be read, as a file that is missing. ``room`` is a source's share of the bytes in flight, or how many these
+    are if it is the only source; there is no limit without it.
     """
     known = {} if secrets is None else secrets
 
@@ -137,7 +153,14 @@ def make_context(
         sender=sender,
         desk=desk,
         server_tls=serve_tls,
+        room=_room(room, base),
     )
+
+
+def _room(room: Room | int | None, base: Path) -> Room:
+    if room is None:
+        return NO_LIMIT
+    return Budget(room, Spool(base)).of("test") if isinstance(room, int) else room
 
 
 def _message_id(number: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
 import time
@@ -22,6 +23,8 @@ from adapters.amqp_broker import parameters
 from adapters.amqp_consumer import Consumer
 from adapters.amqp_in import ADAPTER_IN, AmqpIn, AmqpListener
 from hub.plugin import Conflict, Context, Finding, Limits, Rejected, TlsSettings
+from hub.room import Budget
+from hub.spool import FOLDER, Spool
 from hub.testing import ListenerContract, RecordedDesk, RecordedLog, ScriptedIntake, make_context, samples
 from hub.testing.listener import Told
 from tests.queue_inbox import Inbox, running
@@ -79,6 +82,58 @@ class TestContract(ListenerContract):
         if not self.inbox.was("acked", id_):
             return "unavailable"
         return "rejected" if self.inbox.rejected() else "accepted"
+
+
+# --- room
+
+
+def test_large_messages_wait_on_the_disk_until_there_is_room_and_small_ones_pass_them(
+    inbox: Inbox, context: Context
+) -> None:
+    """The broker sends unasked: what it has sent must not be in memory before there is room for it."""
+    base = context.base
+    budget, intake = Budget(5_000_000, Spool(base)), ScriptedIntake()
+    elsewhere = budget.of("elsewhere")
+    assert elsewhere.take(4_000_000)
+    bodies = [b"<a>" + bytes([65 + n]) * 2_000_000 + b"</a>" for n in range(6)]
+
+    with running(inbox, replace(context, room=budget.of("queue")), intake.accept):
+        large = [inbox.publish(body) for body in bodies]
+        inbox.until("delivered", *large)
+        inbox.until("acked", inbox.publish(samples.BODY))
+        eventually(lambda: spool_files(base) == len(large))
+        held = budget.in_flight
+        elsewhere.give(4_000_000)
+        inbox.until("acked", *large)
+
+    assert held == 4_000_000
+    assert sorted(one.body for one in intake.offered if one.body != samples.BODY) == bodies
+    assert budget.in_flight == 0
+    assert inbox.count("given back") == 0
+    eventually(lambda: spool_files(base) == 0)
+
+
+def test_a_large_message_that_is_rejected_comes_to_reject_to_byte_for_byte(inbox: Inbox, context: Context) -> None:
+    room = Budget(5_000_000, Spool(context.base)).of("queue")
+    body = b"<a>" + b"x" * 3_000_000 + b"</a>"
+
+    with running(inbox, replace(context, room=room), ScriptedIntake(Rejected("schema_violation")).accept):
+        inbox.until("acked", inbox.publish(body))
+
+    [(told, rejected)] = inbox.rejected()
+    assert (told.headers, rejected) == ({"x-hub-code": "schema_violation"}, body)
+
+
+def spool_files(base: Path) -> int:
+    links = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return sum(_target(link).startswith(f"{base}/{FOLDER}/") for link in links)
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed since
+        return ""
 
 
 # --- what a message may say of itself

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from adapters.folder_in import FolderIn, FolderPoller
 from adapters.folder_out import FolderAdapter, FolderOut
 from hub.plugin import Context, Deferred, Delivered, Finding, Limits, Poller, Reason, Rejected
+from hub.room import Budget
+from hub.spool import Spool
 from hub.testing import (
     Arrived,
     OutboundContract,
@@ -190,6 +192,24 @@ class TestFolderIn(PollerContract):
         assert desk.counted == [("test", "body_too_large")]
         findings = json.loads((_inbox(context) / "rejected" / "antrag-1.xml.findings.json").read_text())
         assert findings["code"] == "body_too_large"
+
+    def test_a_file_waits_where_it_is_until_there_is_room_for_it(self, tmp_path: Path) -> None:
+        budget = Budget(1000, Spool(tmp_path))
+        context = make_context(tmp_path, sender="antragsportal", room=budget.of("test"))
+        elsewhere, poller = budget.of("elsewhere"), self.make(context)
+        assert elsewhere.take(1000)
+        self.offer(context, 1, samples.BODY)
+        without, with_room = ScriptedIntake(), ScriptedIntake()
+
+        self.poll(poller, without)
+        waiting = self.left(context)
+        elsewhere.give(1000)
+        self.poll(poller, with_room)
+
+        assert (without.offered, waiting) == ([], {"waiting": 1, "taken": 0, "rejected": 0})
+        assert len(with_room.offered) == 1
+        assert self.left(context) == {"waiting": 0, "taken": 1, "rejected": 0}
+        assert budget.in_flight == 0
 
 
 def _inbox(context: Context) -> Path:

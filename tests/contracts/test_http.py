@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from adapters import http_app
 from adapters.http import HttpIn, HttpListener
-from adapters.http_app import PLACES
+from adapters.http_app import GROWTH_BYTES, PLACES
 from adapters.http_problems import STATUS_OF
 from hub.message import MessageId
 from hub.plugin import Conflict, Context, Finding, Incoming, Limits, MessageStatus, Receipt, Rejected, Unavailable
+from hub.room import Budget
+from hub.spool import Spool
 from hub.testing import ListenerContract, RecordedDesk, RecordedLog, make_context, samples
 from hub.testing.listener import Told
 from tests.http_world import ID, OTHER_ID, SENDERS, TOKEN, World, ask, running
@@ -225,11 +226,8 @@ def test_more_than_the_places_at_once_are_told_to_come_again(tmp_path: Path) -> 
         assert statuses == {202}
 
 
-def test_more_bytes_than_there_is_room_for_are_told_to_come_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_app, "BYTES_IN_FLIGHT", 1000)
-    with running(tmp_path) as world:
+def test_more_bytes_than_there_is_room_for_are_told_to_come_again(tmp_path: Path) -> None:
+    with running(tmp_path, room=1000) as world:
         full, go = threading.Event(), threading.Event()
 
         def wait(_: Incoming) -> None:
@@ -246,7 +244,23 @@ def test_more_bytes_than_there_is_room_for_are_told_to_come_again(
         world.intake.before = None
         small = ask(world.listener, b"x" * 200)
 
-        assert (over.status, small.status) == (503, 202)
+        assert (over.status, over.headers["retry-after"], small.status) == (503, "5", 202)
+
+
+def test_a_body_of_unknown_length_takes_room_as_it_grows(tmp_path: Path) -> None:
+    room = Budget(3 * GROWTH_BYTES, Spool(tmp_path))
+    elsewhere = room.of("elsewhere")
+    with running(tmp_path, room=room.of("online")) as world:
+        parts = [b"x" * 1000] * 5
+        small = ask(world.listener, iter(parts))
+        assert elsewhere.take(2 * GROWTH_BYTES)
+        still = ask(world.listener, iter(parts))
+        over = ask(world.listener, iter(parts * 300))
+
+        assert (small.status, still.status, over.status) == (202, 202, 503)
+        assert [len(one.body) for one in world.intake.offered] == [5000, 5000]
+        elsewhere.give(2 * GROWTH_BYTES)
+        assert room.in_flight == 0, "whatever became of it, its room is given back"
 
 
 # --- what a sender may ask

@@ -117,6 +117,18 @@ def test_defaults_lie_beside_routes_yaml(tmp_path):
     assert settings.store == f"sqlite:///{tmp_path}/var/hub.db"
     assert (settings.admin_listen, settings.stage) == ("127.0.0.1:8081", "production")
     assert settings.workers >= 1
+    assert settings.bytes_in_flight == 256_000_000
+
+
+@pytest.mark.parametrize("text", ["256", "0MB", "999kB", "-1MB", "viel"])
+def test_bytes_in_flight_are_a_size_of_at_least_a_megabyte(tmp_path, text):
+    (tmp_path / "hub.toml").write_text('bytes_in_flight = "64MB"\n')
+    assert load_process(tmp_path, {}).bytes_in_flight == 64_000_000
+
+    with pytest.raises(ConfigError) as caught:
+        load_process(tmp_path, {"XOEV_HUB_BYTES_IN_FLIGHT": text})
+
+    assert "expected a size such as 256MB, at least 1MB" in caught.value.problems[0].text
 
 
 def test_environment_beats_file_beats_default(tmp_path):
