@@ -104,9 +104,12 @@ class Deliverer:
             self._lock.notify_all()
 
     def join(self, seconds: float) -> bool:
-        """Wait until the threads have ended; return whether they did in time."""
+        """Wait until the threads have ended, and those of the one before; return whether they did in time."""
+        end = time.monotonic() + seconds
         with self._lock:
-            return self._lock.wait_for(lambda: self._threads == 0, timeout=max(seconds, 0))
+            ended = self._lock.wait_for(lambda: self._threads == 0, timeout=max(seconds, 0))
+            former = self._former
+        return ended and (former is None or former.join(end - time.monotonic()))
 
     def in_hand(self) -> list[DeliveryId]:
         """Return what is claimed and not settled yet, here and by the one before: nobody else may take that over."""

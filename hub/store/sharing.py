@@ -49,12 +49,14 @@ class Sharing:
 
     def seal(self, connection: sa.Connection, written: Sequence[tuple[str, Any]]) -> str:
         """Tell the other nodes what was written, as (verb, value), and return the mark of this transaction."""
-        for channel, payload in notices(self.node, written):
-            connection.execute(_NOTIFY, {"channel": channel, "payload": payload})
-        mark = new_id()
+        mark = {"writer": self._name, "mark": new_id()}
+        told = [{"channel": channel, "text": text} for channel, text in notices(self.node, written)]
+        for notice in told:
+            connection.execute(_LEAVE_AND_NOTIFY, mark | notice)
+        if not told:
+            connection.execute(_LEAVE, mark)
         self._has_written = True
-        connection.execute(_LEAVE, {"name": self._name, "value": mark})
-        return mark
+        return mark["mark"]
 
     def sealed(self, mark: str) -> bool:
         """Return whether the transaction with this mark was committed; false if the server does not say in time."""
@@ -63,7 +65,7 @@ class Sharing:
             try:
                 with self._engine.begin() as connection:
                     # It writes the row: so it waits for a commit that is still under way, which reading would not.
-                    found = connection.execute(_LOOK_UP, {"name": self._name, "value": ""}).scalar_one()
+                    found = connection.execute(_LOOK_UP, {"writer": self._name, "mark": ""}).scalar_one()
             except sa.exc.SQLAlchemyError as error:
                 if time.monotonic() > end:
                     log.error("commit_unknown", code=error_token(error))
@@ -89,12 +91,15 @@ class Sharing:
             connection.execute(sa.delete(setting).where(setting.c.name == self._name))
 
 
-_NOTIFY = sa.select(sa.func.pg_notify(sa.bindparam("channel", type_=sa.Text), sa.bindparam("payload", type_=sa.Text)))
-_mark = postgresql.insert(setting)
+_mark = postgresql.insert(setting).values(name=sa.bindparam("writer"), value=sa.bindparam("mark"))
 _LEAVE = _mark.on_conflict_do_update(index_elements=[setting.c.name], set_={"value": _mark.excluded.value})
 _LOOK_UP = _mark.on_conflict_do_update(index_elements=[setting.c.name], set_={"value": setting.c.value}).returning(
     setting.c.value
 )
+# One statement: it is on the way of every message.
+_LEAVE_AND_NOTIFY = sa.select(
+    sa.func.pg_notify(sa.bindparam("channel", type_=sa.Text), sa.bindparam("text", type_=sa.Text))
+).add_cte(_LEAVE.cte("mark"))
 
 
 # --- notices ------------------------------------------------------------------------------------------------------

@@ -39,6 +39,22 @@ def sqlite_place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
+def postgresql_place(migrated_database: str, tmp_path: Path) -> Iterator[Place]:
+    """Give the place of a PostgreSQL store."""
+    with fresh_database(migrated_database) as url:
+        yield Place(url, tmp_path / "var")
+
+
+@pytest.fixture
+def daemons(postgresql_place: Place) -> Iterator[list[SqlStore]]:
+    """Give one PostgreSQL store as two daemons have it."""
+    opened = [postgresql_place.open(), postgresql_place.open()]
+    yield opened
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
 def store(place: Place) -> Iterator[SqlStore]:
     """Give a store that is open as the daemon has it."""
     opened = place.open()

@@ -26,7 +26,7 @@ from hub.retry import RetryPolicy
 from hub.store.sql import SqlStore
 from tests.daemon import until
 from tests.leinen import Leinen, folder_out, leinen
-from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance, claim_one
+from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance
 from tests.world import deployment
 
 SHORT = timedelta(seconds=1)
@@ -158,10 +158,9 @@ def test_what_a_dead_thread_leaves_in_the_queue_is_taken_up_by_another(
 # --- leases -------------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_in_hand_is_renewed(node: Node):
-    """On SQLite nothing is renewed: what is in hand is known there, and nobody else asks."""
-    if node.store.exclusive:
-        pytest.skip("leases are renewed where several nodes share a database")
+def test_only_what_is_in_hand_is_renewed(daemons: list[SqlStore], tmp_path: Path, quick: None):
+    """On PostgreSQL alone: on SQLite nobody else asks."""
+    node = Node(daemons[0], tmp_path, "node-1")
     node.store.accept(acceptance("m-1"))
     node.deliverers.start()
     until(lambda: node.adapter.given, "the first is being tried")
@@ -174,6 +173,8 @@ def test_only_what_is_in_hand_is_renewed(node: Node):
         one.id for one in lost_answer
     ]  # the older one's is over too, had nobody renewed
     assert node.adapter.given == list(node.deliverers.in_hand())
+    node.adapter.gate.set()
+    assert node.deliverers.stop(60)
 
 
 @pytest.fixture
@@ -283,16 +284,3 @@ def test_a_node_renews_nothing_of_another_and_its_late_outcome_is_fenced(
     awake.adapter.gate.set()
     until(lambda: first.delivery(given.id).state is State.DELIVERED, "the one that has it says how it ended")
     assert awake.deliverers.stop(60)
-
-
-def test_leases_count_by_the_databases_clock(nodes: list[SqlStore]):
-    """Nodes whose clocks are an hour apart agree on who is alive. SQLite has one clock: its process's."""
-    if nodes[0].exclusive:
-        pytest.skip("one process, one clock")
-    nodes[0].accept(acceptance("m-1"))
-    claim_one(nodes[0], now=NOW)
-
-    assert list(nodes[1].lost(utc_now() + timedelta(hours=1))) == []
-    nodes[0].accept(acceptance("m-2"))
-    (over,) = nodes[0].claim(GEWERBE, now=utc_now(), limit=1, owner="node-1", lease=AT_ONCE)
-    assert [one.id for one in nodes[1].lost(NOW - timedelta(hours=1))] == [over.id]
