@@ -48,7 +48,7 @@ class Unpacked:
 
 
 def unpack(path: Path) -> Unpacked:
-    """Return the files of a zip or a folder. What git and file managers leave, and documents that people read, is passed over.
+    """Return the files of a zip or a folder, without what git and file managers leave and what only people read.
 
     Raises:
         ConfigError: It is neither, is damaged or encrypted, breaks a limit, or has a name that may not be.

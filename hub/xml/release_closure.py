@@ -75,11 +75,9 @@ class _Search:
         self._tiers = [_by_namespace(places) for places in (own, *elsewhere)]
 
     def find(self, wanted: Wanted) -> Found:
-        found = self._named(wanted)
+        found: Place | str | None = self._named(wanted)
         for tier in self._tiers:
-            if found is not None:
-                break
-            found = self._namesake(wanted, tier.get(wanted.namespace, ()))
+            found = found or self._namesake(wanted, tier.get(wanted.namespace, ()))
         if found is None:
             if wanted.location in self._without:
                 return None
