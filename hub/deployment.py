@@ -180,3 +180,10 @@ class Deployment:
     destinations: Mapping[str, Destination]
     routes: tuple[Route, ...]  # highest priority first
     tests: tuple[RouteTest, ...] = ()
+
+    def limits_of(self, source: str) -> Limits:
+        """Return the limits of a source; of none, or one that is gone, the widest that any has."""
+        if source in self.sources or not self.sources:
+            return self.sources[source].limits if self.sources else Limits()
+        every = [one.limits for one in self.sources.values()]
+        return Limits(max_body=max(one.max_body for one in every), max_text=max(one.max_text for one in every))

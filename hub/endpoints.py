@@ -14,8 +14,9 @@ from hub import plugins, secrets, tls
 from hub.deployment import Deployment, Destination, Source
 from hub.files import Files
 from hub.log import get_log
-from hub.plugin import Adapter, Context, Limits, OutboundAdapter, Room, SecretRef, SenderDesk, Settings, TlsSettings
+from hub.plugin import Adapter, Context, OutboundAdapter, Room, SecretRef, SenderDesk, Settings, TlsSettings
 from hub.xml import guard
+from hub.xml.transform import INSIDE
 
 
 class Endpoints:
@@ -59,6 +60,7 @@ class Endpoints:
         return known[1]
 
     def _destination_context(self, destination: Destination) -> Context:
+        # One guard for what goes out, whose size its source has judged, and for replies, which are capped by max_reply.
         return Context(
             name=destination.name,
             limits=destination.limits,
@@ -66,7 +68,7 @@ class Endpoints:
             insecure=destination.insecure,
             municipality=destination.municipality,
             service=destination.service,
-            **self._lent(destination.limits),
+            **self._lent(INSIDE),
         )
 
     def _source_context(self, source: Source, desk: SenderDesk, room: Room) -> Context:
@@ -79,12 +81,10 @@ class Endpoints:
             desk=desk,
             room=room,
             server_tls=partial(tls.server_context, base=self._deployment.base),
-            **self._lent(source.limits),
+            **self._lent(guard.XmlLimits(max_body=source.limits.max_body, max_text=source.limits.max_text)),
         )
 
-    def _lent(self, limits: Limits) -> dict[str, Any]:
-        # One guard for what goes out and what comes back; adapters cap replies (max_reply) while reading them.
-        xml = guard.XmlLimits(max_body=max(limits.max_body, limits.max_reply), max_text=limits.max_text)
+    def _lent(self, xml: guard.XmlLimits) -> dict[str, Any]:
         return {
             "log": get_log("adapters"),
             "clock": self._clock,

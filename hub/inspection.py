@@ -31,7 +31,7 @@ from hub.message import (
     derived_id,
 )
 from hub.outcome import Reason
-from hub.plugin import Limits, Step
+from hub.plugin import Step
 from hub.routing import (
     Addressee,
     Considered,
@@ -180,7 +180,7 @@ class _Examination:
         Raises:
             Rejected: The document is not acceptable.
         """
-        own = self._source.limits if self._source else Limits()
+        own = self._snapshot.deployment.limits_of(self._incoming.source)
         limits = guard.XmlLimits(max_body=own.max_body, max_text=own.max_text)
         root = guard.parse(self._incoming.body, charset=self._incoming.charset, limits=limits)
         profile = self._identify(root)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,14 +33,21 @@ class Payloads:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._known: set[str] = set()  # folders that this process has seen to be on disk
+        self._making = threading.Lock()
 
     def rows(self, payloads: Iterable[Payload], message_id: MessageId) -> list[Row]:
         """Return the rows of these payloads. Large ones are on disk as files when this returns.
 
         Raises:
-            Unavailable: A file cannot be written.
+            Unavailable: A file cannot be written; none is left behind.
         """
-        return [self._row(payload, message_id) for payload in payloads]
+        made: list[str] = []
+        try:
+            return [self._row(payload, message_id, made) for payload in payloads]
+        except BaseException:
+            self.drop(made)
+            raise
 
     def body(self, row: sa.RowMapping) -> bytes:
         """Return a payload's bytes, the same that were handed in.
@@ -77,11 +85,11 @@ class Payloads:
                 if path.name not in named:
                     path.unlink()
 
-    def _row(self, payload: Payload, message_id: MessageId) -> Row:
+    def _row(self, payload: Payload, message_id: MessageId, made: list[str]) -> Row:
         in_file = self._folder is not None and len(payload.body) > FILE_BYTES_MIN
         packed = not in_file and len(payload.body) > ZLIB_BYTES_MIN
         if in_file:
-            self._write(self._path(payload.id), payload.body)
+            self._write(self._path(payload.id), payload.body, made)
         return {
             "id": payload.id,
             "message_id": message_id,
@@ -103,14 +111,12 @@ class Payloads:
             raise StoreError("a payload's id names no file here")
         return self._folder / id_[-2:] / id_  # the tail of a UUIDv7 is random: its head is the time
 
-    @staticmethod
-    def _write(path: Path, body: bytes) -> None:
+    def _write(self, path: Path, body: bytes, made: list[str]) -> None:
         try:
-            if not path.parent.is_dir():
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                sync_folder(path.parent.parent)
+            self._have(path.parent)
             # EXCL: bytes that a message relies on are never overwritten, whatever id a caller brings.
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            made.append(path.name)
             with os.fdopen(fd, "wb") as file:
                 file.write(body)
                 file.flush()
@@ -121,6 +127,17 @@ class Payloads:
                 raise Conflict(f"payload {path.name} exists with other content") from None
         except OSError as error:
             raise Unavailable(f"a payload file cannot be written ({error.strerror})") from None
+
+    def _have(self, folder: Path) -> None:
+        """See to it that a folder is there, and will be after a power cut.
+
+        That it can be seen says nothing: who made it, another thread or a process that was killed, may not have synced.
+        """
+        with self._making:
+            if folder.name not in self._known:
+                folder.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(folder.parent)
+                self._known.add(folder.name)
 
 
 def payload_of(row: sa.RowMapping, body: bytes) -> Payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -15,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from hub.delivery import EventKind, State
 from hub.errors import StoreBusy, StoreError, Unavailable
+from hub.message import new_id
 from hub.store import open_store
-from hub.store.api import Audit, Filter
+from hub.store.api import Audit, Filter, Payload, PayloadRole
 from tests.storing import GEWERBE, NOW, SECOND, Place, acceptance, claim_one, rejection, settle
 
 
@@ -154,6 +157,52 @@ def test_large_payloads_are_files_that_only_their_message_keeps(sqlite_place: Pl
     assert [path.name for path in _files(sqlite_place)] == [given.payloads[0].id]
     assert store.load(claim_one(store))[1].body == body
     store.close()
+
+
+def test_a_payload_file_and_its_folders_are_synced_before_the_commit_that_names_it(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    said: list[tuple[str, int]] = []
+    sync = os.fsync
+
+    def fsync(fd: int) -> None:
+        sync(fd)
+        said.append((os.readlink(f"/proc/self/fd/{fd}"), os.fstat(fd).st_size))
+
+    given = acceptance(body=noise(3_000_000))
+    (name,) = (payload.id for payload in given.payloads)
+    root = sqlite_place.state_dir / "payloads"
+    with contextlib.closing(sqlite_place.open()) as store:
+        sa.event.listen(store._foundation.writing, "commit", lambda _: said.append(("commit", 0)))
+        # Seen is not synced: the process that made it may have been killed before it could.
+        (root / name[-2:]).mkdir(mode=0o700)
+        monkeypatch.setattr(os, "fsync", fsync)
+        store.accept(given)
+        monkeypatch.undo()
+
+    before = said[: said.index(("commit", 0))]
+    synced = [path for path, _ in before]
+    assert (str(root / name[-2:] / name), 3_000_000) in before, "the whole file"
+    assert synced.index(str(root / name[-2:])) > synced.index(str(root / name[-2:] / name)), "then its name"
+    assert str(root) in synced, "and the folder's"
+
+
+def test_a_disk_that_fills_up_at_the_second_file_keeps_neither(sqlite_place: Place, monkeypatch: pytest.MonkeyPatch):
+    first = acceptance(body=noise(3_000_000))
+    second = Payload(new_id(), PayloadRole.OUTGOING, noise(6_000_000))
+    with contextlib.closing(sqlite_place.open()) as store:
+        usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, usual[1]))
+        try:
+            with pytest.raises(Unavailable):
+                store.accept(replace(first, payloads=(*first.payloads, second)))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        left = list(_files(sqlite_place))
+        store.accept(first)
+
+    assert left == [], "what is left would keep the disk full until the next start"
+    assert [path.name for path in _files(sqlite_place)] == [first.payloads[0].id]
 
 
 def test_a_retry_after_an_uncertain_commit_does_not_harm_the_file_of_the_first(sqlite_place: Place):
