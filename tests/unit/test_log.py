@@ -18,23 +18,15 @@ from hypothesis import strategies as st
 from hub.log import configure, get_log
 from hub.message import Part
 from hub.outcome import Reason
+from tests import saying
 
 NAME = "Erika Mustermann"
 
 
-@pytest.fixture
-def said():
-    """Configure the log anew, and give what it says as parsed lines."""
-    before = structlog.get_config()
-    root = logging.getLogger()
-    handlers, level, pika = root.handlers[:], root.level, logging.getLogger("pika").level
-    stream = io.StringIO()
-    configure(stream, json=True)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    structlog.configure(**before)
-    root.handlers[:], root.level = handlers, level
-    logging.getLogger("pika").setLevel(pika)
-    logging.captureWarnings(capture=False)
+@pytest.fixture(name="said")
+def _said():
+    with saying.said() as lines:
+        yield lines
 
 
 def test_an_event_is_one_line_of_json(said):
