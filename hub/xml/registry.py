@@ -20,6 +20,7 @@ from hub.xml.place import path_of
 from hub.xml.profile import EVERY, Profile, Root
 from hub.xml.profile_file import read_profile
 from hub.xml.schema import Schema
+from hub.xml.typed import Types
 
 FOLDER = "schemas/xoev"
 IMPORT = "a published standard comes with: xoev-hub schemas import FILE.zip"
@@ -32,6 +33,7 @@ class Registry:
         self.profiles: Mapping[tuple[str, str], Profile] = {(one.standard, one.version): one for one in profiles}
         self._bundles = bundles  # by (folder, main schema)
         self._schemas: dict[tuple[str, str], Schema] = {}
+        self._types: dict[tuple[str, str], Types] = {}  # by (folder, main schema)
         self._by_root: dict[tuple[str, str], list[Profile]] = {}
         for profile in self.profiles.values():
             for root in profile.roots:
@@ -88,6 +90,14 @@ class Registry:
         if key not in self._schemas:
             self._schemas[key] = self._compile(profile)
         return self._schemas[key]
+
+    def types(self, profile: Profile) -> Mapping[str, Types]:
+        """Return the types of each main schema of a profile, read once."""
+        mains = sorted({root.xsd for root in profile.roots})
+        for main in mains:
+            if (profile.folder, main) not in self._types:
+                self._types[profile.folder, main] = Types(self._bundles[profile.folder, main])
+        return {main: self._types[profile.folder, main] for main in mains}
 
     def _compile(self, profile: Profile) -> Schema:
         compiled: dict[str, etree.XMLSchema] = {}
