@@ -1,0 +1,102 @@
+"""``codelists``: every code stands in the code list that its element names, in the version that it names.
+
+An element with a ``code`` inside names its list by ``listURI`` and ``listVersionID``; what the schema fixes need not be
+written. What was found in real messages decides the rest:
+
+    code not in the list                          code_unknown            error
+    version not here                              list_version_unknown    warning, an error under ``strict``
+    version "", "0" or none                       the newest here counts; an error under ``strict``
+    list not here, nor its codes in the schema    list_unknown            error: nobody has looked at the code
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from lxml import etree
+
+from hub.message import Finding
+from hub.xml.checks.genericode import CodeList, read_code_list
+from hub.xml.checks.values import Check, Document, Run, Sources, finding, impossible
+from hub.xml.profile import Profile
+from hub.xml.typed import Typed, Types
+from hub.xml.xpath import text_of
+
+SHOWN_MAX = 80
+UNSTATED = ("", "0")  # as real senders write it
+
+
+def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
+    """Return the check by the profile's code lists and the types of its schema."""
+    if not profile.codelists:
+        raise impossible(f"{profile.folder}/profile.yaml", "names no code lists")
+    known = sources.registry.types(profile)
+    lists: dict[str, dict[str, CodeList]] = {}
+    for name in profile.codelists:
+        found = read_code_list(sources.files, f"{profile.folder}/{name}")
+        lists.setdefault(found.uri, {})[found.version] = found
+    level = "error" if check.strict else "warning"
+
+    def run(document: Document) -> Iterable[Finding]:
+        types = known[profile.root_of(document.root).xsd]
+        for typed in types.walk(document.root):
+            code = next(typed.node.iterchildren("{*}code"), None)
+            if code is not None and len(code) == 0:
+                yield from _Coded(typed, code, types).findings(lists, level)
+
+    return run
+
+
+class _Coded:
+    """An element with a code, and the list that it names."""
+
+    def __init__(self, typed: Typed, code: etree._Element, types: Types) -> None:
+        self._node, self._code = typed.node, code
+        self._declared = types.resolved(typed.type)
+        self._types = types
+        self._uri = self._stated("listURI")
+        self._version = self._stated("listVersionID")
+
+    def findings(self, lists: Mapping[str, Mapping[str, CodeList]], level: str) -> Iterator[Finding]:
+        versions = lists.get(self._uri or "")
+        if versions is None:
+            if not self._is_closed() and not (self._uri is None and self._version is None):
+                text = f"the code list {_shown(self._uri or '')} is not here, so nobody has looked at the code"
+                yield finding("list_unknown", self._code, text)
+            return
+        found = versions.get(self._version or "")
+        if found is None:
+            stated = (self._version or "") not in UNSTATED
+            if stated or level == "error":
+                here = ", ".join(sorted(versions, key=_natural))
+                text = f"version {_shown(self._version or '')} of the code list {self._uri} is not here; here: {here}"
+                yield finding("list_version_unknown", self._node, text, level)
+            if stated:
+                return  # its codes may differ from those here
+            found = versions[max(versions, key=_natural)]
+        text = text_of(self._code).strip()
+        if text not in found.codes:
+            where = f"version {found.version} of the code list {found.uri}"
+            yield finding("code_unknown", self._code, f"the code {_shown(text)} is not in {where}")
+
+    def _stated(self, name: str) -> str | None:
+        written = self._node.get(name)
+        if written is None:
+            declared = self._declared.attributes.get(name)
+            written = declared.value if declared is not None else None
+        return str(written).strip() if written is not None else None
+
+    def _is_closed(self) -> bool:
+        """Tell whether the schema itself lists the codes: then it has looked at this one."""
+        inside = self._declared.elements.get(str(self._code.tag))
+        return inside is not None and self._types.simple(inside.type).enumerated
+
+
+def _shown(text: str) -> str:
+    return repr(text[:SHOWN_MAX])
+
+
+def _natural(version: str) -> list[tuple[int, str]]:
+    """Return a key by which version 10 comes after version 9, and 2024-08-01 after 2023-01-01."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.findall(r"\d+|\D+", version, re.ASCII)]

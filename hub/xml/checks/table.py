@@ -1,0 +1,47 @@
+"""Every check by its name, and those of a snapshot, prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hub.files import Files
+from hub.xml.checks import codelists, din91379, idref, schematron, signature, xsd
+from hub.xml.checks.values import Check, Prepare, Run, Sources
+from hub.xml.profile import Profile
+from hub.xml.registry import Registry
+from hub.xml.saxon import Program
+
+CHECKS: Mapping[str, tuple[Prepare, str]] = {
+    "xsd": (xsd.prepare, "schema_violation"),
+    "idref": (idref.prepare, "schema_violation"),
+    "din91379": (din91379.prepare, "schema_violation"),
+    "codelists": (codelists.prepare, "code_list"),
+    "schematron": (schematron.prepare, "schematron"),
+    "signature": (signature.prepare, "signature"),
+}
+"""How each is prepared, and the code of a rejection for what it finds."""
+
+
+class Checks:
+    """The checks of a snapshot, each prepared once for each profile."""
+
+    def __init__(self, files: Files, registry: Registry) -> None:
+        self._sources = Sources(files, registry)
+        self._prepared: dict[tuple[Check, str, str], Run] = {}
+
+    def prepared(self, check: Check, profile: Profile) -> Run:
+        """Return a check for documents of a profile.
+
+        Raises:
+            ConfigError: It cannot be done.
+        """
+        key = (check, profile.standard, profile.version)
+        if key not in self._prepared:
+            prepare, _ = CHECKS[check.name]
+            self._prepared[key] = prepare(check, profile, self._sources)
+        return self._prepared[key]
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """What each worker compiles after the fork."""
+        return tuple(self._sources.programs.values())

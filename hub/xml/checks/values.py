@@ -1,0 +1,83 @@
+"""The words in which checks are asked for, and in which they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from lxml import etree
+
+from hub.errors import ConfigError, Problem
+from hub.files import Files
+from hub.message import Finding
+from hub.xml.bundle import TEXT_MAX
+from hub.xml.place import path_of
+from hub.xml.profile import Profile
+from hub.xml.registry import Registry
+from hub.xml.saxon import Program
+
+NEEDS_THE_FULL_SCHEMA = frozenset({"xsd", "codelists", "idref", "din91379"})
+"""Checks that ask the official schema; the header schema knows nothing of what they look for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check as a route asks for it. Each of the others belongs to the check of which its sentence speaks."""
+
+    name: str
+    level: Literal["full", "header"] = "full"  # xsd: by the official schema, or by the header schema
+    strict: bool = False  # codelists: a version that is not here is an error
+    phase: str = ""  # schematron: the phase that counts; "": the schema's own
+    trust: tuple[str, ...] = ()  # signature: PEM files of certificates and authorities
+    covers: str = ""  # signature: XPath of the element that must be signed; "": the whole document
+
+    def __str__(self) -> str:
+        if self.name == "xsd" and self.level == "header":
+            return "xsd: header"
+        return f"{self.name}: strict" if self.strict else self.name
+
+    @property
+    def needs_full(self) -> bool:
+        return self.name in NEEDS_THE_FULL_SCHEMA and self.level == "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is checked: well-formed, identified, and never changed by a check."""
+
+    root: etree._Element = field(repr=False)
+    profile: Profile
+    at: datetime  # when it was received
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where checks take their schemas, lists, rules and certificates from."""
+
+    files: Files
+    registry: Registry
+    programs: dict[str, Program] = field(default_factory=dict)  # by text: what a worker compiles after the fork
+
+    def program(self, name: str, text: str) -> Program:
+        """Return the program of a stylesheet; one for all that ask for the same."""
+        return self.programs.setdefault(text, Program(name, text))
+
+
+Run: TypeAlias = Callable[[Document], Iterable[Finding]]
+Prepare: TypeAlias = Callable[[Check, Profile, Sources], Run]
+
+
+class Inconclusive(Exception):
+    """A check could not tell. What did not run has not passed. The text holds nothing of the document."""
+
+
+def finding(rule: str, element: etree._Element, text: str, level: str = "error") -> Finding:
+    """Return a finding at an element."""
+    return Finding(rule, path_of(element), element.sourceline or 0, text[:TEXT_MAX], level=level)
+
+
+def impossible(file: str, text: str, line: int = 0) -> ConfigError:
+    """Return what a check raises that cannot be prepared."""
+    return ConfigError([Problem(file, line, 0, "", text)])
