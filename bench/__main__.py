@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import messages, subjects
+from bench import inspecting, messages, subjects
 from bench.measuring import Effort, measure, summary
 from bench.report import Report, known
 from bench.scenarios import SCENARIOS, Scenario
@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     report.n_before = messages.calibrate()
     for scenario in wanted:
         try:
+            if scenario.in_process:
+                report.inspected += inspecting.measured()
+                continue
             for found in measure(scenario, effort, yardstick):
                 report.measured.append(found)
                 _say(summary(found))

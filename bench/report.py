@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.inspecting import Inspected
 from bench.measuring import Measured, as_document
 from bench.scenarios import BASE, Scenario
 
 PSS_MB_MAX = 250
+INSPECTION_MAX = 2.5  # times bare parse and validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Report:
     scenarios: list[Scenario] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    inspected: list[Inspected] = field(default_factory=list)
 
     def of(self, scenario: str, subject: str) -> list[Measured]:
         return [one for one in self.measured if (one.scenario, one.subject) == (scenario, subject)]
@@ -79,6 +82,7 @@ class Report:
             },
             "aims": [{"aim": says, "found": found, "met": met} for says, found, met in self.aims()],
             "measured": [as_document(one) for one in self.measured],
+            "inspected": [asdict(one) | {"ratio": round(one.ratio, 3)} for one in self.inspected],
             "skipped": self.skipped,
         }
 
@@ -92,6 +96,9 @@ class Report:
         pss = [one.pss_mb for one in self.of(BASE, "hub")]
         if pss:
             yield f"memory ≤ {PSS_MB_MAX} MB (PSS)", f"{max(pss):.0f} MB", max(pss) <= PSS_MB_MAX
+        for one in self.inspected:
+            says = f"inspection of {one.document} ({one.size} bytes) ≤ {INSPECTION_MAX} of bare parse and validate"
+            yield says, f"{one.ratio:.2f}", one.ratio <= INSPECTION_MAX
 
     def lines(self) -> Iterable[str]:
         """Yield the table, and what there is to say about it."""

@@ -23,6 +23,7 @@ class Scenario:
     yardstick: bool = False
     rounds: int = 1
     starts_only: bool = False
+    in_process: bool = False  # only the inspection, against bare parse and validate
 
 
 SCENARIOS = (
@@ -34,5 +35,6 @@ SCENARIOS = (
     Scenario("one-worker", "one XML worker instead of two", workers=1),
     Scenario("destinations-300", "300 towns, one after the other, instead of one", towns=300),
     Scenario("slow-disk", "1 ms more for every fsync", sync_us=1000, yardstick=True),
+    Scenario("inspection", "guard to plan in one process, against bare parse and validate by lxml", in_process=True),
     Scenario("start-up", "from the command to ready, all shipped standards compiled", starts_only=True, rounds=3),
 )

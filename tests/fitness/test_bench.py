@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from bench import messages
+from bench import inspecting, messages
+from bench.inspecting import Inspected
 from bench.measuring import Measured
 from bench.report import Report
 from bench.scenarios import BASE, SCENARIOS
@@ -45,6 +46,16 @@ def test_the_smallest_scenario_runs_to_its_end(tmp_path: Path) -> None:
     assert measured["not_accepted"] == 0
     assert measured["notes"] == []
     assert all(measured[name] > 0 for name in ("per_second", "cpu_us", "pss_mb", "receipt_p99", "arrival_p99"))
+
+
+def test_the_inspection_is_measured_against_bare_parse_and_validate() -> None:
+    found = inspecting.measured()
+
+    assert found[0].document == "the invented message"
+    assert all(one.inspect_us > one.bare_us > 0 for one in found)
+    report = Report(inspected=[Inspected("good", 9000, 100.0, 249.0), Inspected("bad", 9000, 100.0, 260.0)])
+    assert [(met, text) for _, text, met in report.aims()] == [(True, "2.49"), (False, "2.60")]
+    assert len(json.loads(json.dumps(report.document()))["inspected"]) == 2
 
 
 def test_a_name_that_no_scenario_has_is_refused() -> None:
