@@ -64,12 +64,6 @@ class Existing:
         return str(self.data.get("level") or "full")
 
 
-def module_name(called: str, body: bytes) -> str:
-    """Return the file name of a shared module: ``xoev-code-49fb546552fb….xsd``."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", re.sub(r"\.xsd$", "", called, flags=re.IGNORECASE))[:80]
-    return f"{plain or 'module'}-{hashlib.sha256(body).hexdigest()[:12]}.xsd"
-
-
 def manifest(files: Mapping[str, bytes]) -> bytes:
     """Return the digests of files, as ``sha256sum --check`` reads them. A profile is configuration, and not in it."""
     lines = [f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in sorted(files.items()) if name != PROFILE]
@@ -102,18 +96,22 @@ class Library:
         """Return the shared modules."""
         folder = self.base / MODULES_FOLDER
         found = [(_MODULE.fullmatch(path.name), path) for path in sorted(folder.glob("*.xsd"))]
-        return [_place("module", path, f"{name['called']}.xsd") for name, path in found if name]
+        return [self._place("module", path, f"{name['called']}.xsd") for name, path in found if name]
 
     def standards(self, standard: str, version: str) -> list[Place]:
         """Return the schemas of all imported versions but one: what one standard publishes, another may import."""
         own = self.folder(standard, version)
         return [
-            _place("standard", path, path.name)
+            self._place("standard", path, path.name)
             for list_ in sorted((self.base / FOLDER).glob(f"*/*/{MANIFEST}"))
             if list_.parent != own
             for path in _files_below(list_.parent)
             if path.suffix == ".xsd" and path.relative_to(list_.parent).parts[0] != HEADER
         ]
+
+    def _place(self, origin: str, path: Path, called: str) -> Place:
+        body, name = path.read_bytes(), path.relative_to(self.base).as_posix()
+        return Place(origin, name, body, namespace_of(body), called)
 
     # --- changes -------------------------------------------------------------------------------------------------
 
@@ -231,11 +229,10 @@ def _files_below(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file())
 
 
-def _place(origin: str, path: Path, called: str) -> Place:
-    body = path.read_bytes()
+def namespace_of(body: bytes) -> str:
+    """Return the target namespace of a schema; "" for what is none."""
     try:
         root = etree.fromstring(body, guard.trusted_parser())
     except etree.XMLSyntaxError:
-        return Place(origin, path.name, body, "", called)
-    namespace = root.get("targetNamespace", "") if root.tag == f"{XS}schema" else ""
-    return Place(origin, path.name, body, namespace, called)
+        return ""
+    return root.get("targetNamespace", "") if root.tag == f"{XS}schema" else ""

@@ -43,7 +43,6 @@ class Bundle:
     main: str
     files: Mapping[str, tuple[str, bytes]] = field(repr=False)
     elements: frozenset[tuple[str, str]] = frozenset()  # (namespace, name) of all global elements
-    without: frozenset[str] = frozenset()  # addresses that may be missing
 
     def compile(self) -> etree.XMLSchema:
         """Return the compiled schema.
@@ -60,13 +59,10 @@ class Bundle:
                 schema = etree.XMLSchema(etree.fromstring(body, parser, base_url=_quoted(BASE + self.main)))
             except (etree.XMLSchemaParseError, etree.XMLSyntaxError) as error:
                 raise ConfigError(list(self._problems(error)) or [self._problem(0, "cannot be compiled")]) from None
-        skipped = [entry for entry in schema.error_log if "Failed to locate" in entry.message and self._needs(entry)]
+        skipped = [entry for entry in schema.error_log if "Failed to locate" in entry.message]
         if skipped:
             raise ConfigError([self._problem(entry.line, entry.message[:TEXT_MAX], entry) for entry in skipped])
         return schema
-
-    def _needs(self, entry: etree._LogEntry) -> bool:
-        return not any(f"'{address}'" in entry.message for address in self.without)
 
     def _problems(self, error: etree.LxmlError) -> Iterator[Problem]:
         for entry in islice(error.error_log, FINDINGS_MAX):
@@ -128,12 +124,14 @@ Find: TypeAlias = Callable[[Wanted], Found]
 def read_bundle(
     files: Files, folder: str, main: str, without: frozenset[str] = frozenset()
 ) -> tuple[Bundle, list[Problem]]:
-    """Return the schema files that ``main`` reaches, and what is missing or unreadable among them."""
+    """Return the schema files that ``main`` reaches, and what is missing or unreadable among them.
+
+    ``without``: locations that may be missing. Where one is, the file that asks for it is read as if it did not.
+    """
     catalogued = _Catalogued(files, folder, without)
     walk = Walk(catalogued.find, folder)
     walk.start(main)
-    bundle = Bundle(folder, main, walk.found, frozenset(walk.elements), without)
-    return bundle, [*catalogued.problems, *walk.problems]
+    return Bundle(folder, main, walk.found, frozenset(walk.elements)), [*catalogued.problems, *walk.problems]
 
 
 class _Catalogued:
@@ -180,6 +178,7 @@ class Walk:
         self.found: dict[str, tuple[str, bytes]] = {}
         self.elements: set[tuple[str, str]] = set()
         self.problems: list[Problem] = []
+        self.dispensable: set[str] = set()  # addresses that are missing and may be
         self._find = find
         self._folder = folder
         self._seen: set[tuple[str, str]] = set()
@@ -192,7 +191,9 @@ class Walk:
         """Read one schema file and what it asks for. ``includer``: the namespace of a file that includes it."""
         found = self._find(wanted)
         if not isinstance(found, tuple):
-            if found is not None:
+            if found is None:
+                self.dispensable.add(wanted.address)
+            else:
                 where = wanted.file or f"{self._folder}/profile.yaml"
                 self.problems.append(Problem(where, wanted.line, 0, "", found))
             return
@@ -202,7 +203,7 @@ class Walk:
         except etree.XMLSyntaxError as error:
             self.problems.append(Problem(name, error.lineno or 0, 0, "", "is not well-formed XML"))
             return
-        self.found[wanted.address] = (name, _without_blanks(tree, body))
+        self.found[wanted.address] = (name, body)
         target = tree.get("targetNamespace") or includer or ""
         if (wanted.address, target) in self._seen:
             return
@@ -210,6 +211,7 @@ class Walk:
         self.elements.update((target, str(one.get("name"))) for one in tree.iterchildren(f"{XS}element"))
         for one in tree.iterchildren(*_REFERENCES):
             self._follow(one, wanted.address, name, target)
+        self.found[wanted.address] = (name, self._readable(tree, body, wanted.address))
 
     def _follow(self, one: etree._Element, base: str, name: str, target: str) -> None:
         location = one.get("schemaLocation")
@@ -225,14 +227,19 @@ class Walk:
         elif (address, namespace) not in self._seen:
             self._take(wanted, None if imported else target)
 
+    def _readable(self, tree: etree._Element, body: bytes, base: str) -> bytes:
+        """Return the schema as libxml2 can use it: it makes no address of blanks, and may not look for what is missing.
 
-def _without_blanks(tree: etree._Element, body: bytes) -> bytes:
-    """Return the schema with blanks in addresses written as %20: libxml2 makes no address of them otherwise."""
-    changed = False
-    for one in tree.iterchildren(*_REFERENCES):
-        location = one.get("schemaLocation", "")
-        plain = location.strip()
-        if location != plain or " " in plain:
-            one.set("schemaLocation", plain.replace(" ", "%20"))
-            changed = True
-    return etree.tostring(tree) if changed else body
+        Blanks are written as %20; an import of what may be missing loses its location.
+        """
+        changed = False
+        for one in tree.iterchildren(*_REFERENCES):
+            location = one.get("schemaLocation", "")
+            plain = location.strip()
+            if plain and resolve(base, plain) in self.dispensable:
+                del one.attrib["schemaLocation"]
+                changed = True
+            elif location != plain or " " in plain:
+                one.set("schemaLocation", plain.replace(" ", "%20"))
+                changed = True
+        return etree.tostring(tree) if changed else body
