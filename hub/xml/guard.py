@@ -294,15 +294,20 @@ class _Count:
         self._text = 0
         self._scopes.pop()
 
-    def comment(self, _text: str) -> None:
+    def comment(self, text: str) -> None:
         self._node()
+        self._measure(len(text))
 
-    def instruction(self, _target: str, _text: str) -> None:
+    def instruction(self, _target: str, text: str) -> None:
         self._node()
+        self._measure(len(text))
 
     def characters(self, text: str) -> None:
         self._text += len(text)
-        if self._text > self._limits.max_text:
+        self._measure(self._text)
+
+    def _measure(self, characters: int) -> None:
+        if characters > self._limits.max_text:
             self._refuse("limit", f"a text longer than {self._limits.max_text} characters")
 
     def _node(self) -> None:
@@ -356,6 +361,8 @@ def _parsed(body: bytes, *, huge: bool) -> etree._Element:
         return _reject("not_well_formed", "syntax error")
     kind = errors[0].type_name.removeprefix("ERR_").replace("_", " ").lower()
     code = "limit" if any(_is_limit(entry) for entry in errors) else "not_well_formed"
+    if "Text node too long" in errors[0].message or "too big found" in errors[0].message:
+        kind = f"a text longer than {LIBXML_TEXT_MAX} characters"
     return _reject(code, kind, errors[0].line, errors[0].column)
 
 

@@ -247,6 +247,17 @@ def test_the_other_limits_hold_when_that_of_libxml2_is_off():
 @pytest.mark.parametrize("opener", [b"<r><![CDATA[%b]]></r>", b"<r><!--%b--></r>", b"<r><?p %b?></r>"])
 def test_comments_sections_and_instructions_obey_the_limit_of_libxml2(opener):
     assert code(opener % (b"x" * 11_000_000)) == "limit"
+    assert code(opener % (b"x" * 11_000_000), limits=XmlLimits(max_text=12_000_000)) == "accepted"
+    assert code(opener % (b"x" * 12_000_001), limits=XmlLimits(max_text=12_000_000)) == "limit"
+
+
+@pytest.mark.parametrize("opener", [b"<r>%b</r>", b"<r><![CDATA[%b]]></r>"])
+@pytest.mark.parametrize("limits", [XmlLimits(), XmlLimits(max_text=10_500_000)])
+def test_who_sends_a_text_that_is_too_long_is_told_how_long_one_may_be(opener, limits):
+    with pytest.raises(Rejected) as caught:
+        parse(opener % (b"x" * 11_000_000), limits=limits)
+
+    assert [one.text for one in caught.value.findings] == [f"a text longer than {limits.max_text} characters"]
 
 
 def test_many_texts_below_the_limit_are_not_one_text():
