@@ -32,12 +32,12 @@ START_SECONDS = 60
 
 def amqp_url() -> str:
     """Return the URL of a RabbitMQ that answers."""
-    return _rabbitmq() or _missing("RabbitMQ answers nowhere on 127.0.0.1:5672 and cannot be started")
+    return _rabbitmq() or missing("RabbitMQ answers nowhere on 127.0.0.1:5672 and cannot be started")
 
 
 def postgres_url(database: str = "postgres") -> str:
     """Return the URL of a PostgreSQL that answers, whose user may create databases."""
-    server = _postgresql() or _missing("PostgreSQL answers nowhere on 127.0.0.1:5432 and cannot be started")
+    server = _postgresql() or missing("PostgreSQL answers nowhere on 127.0.0.1:5432 and cannot be started")
     return f"postgresql+psycopg://{server}/{database}"
 
 
@@ -64,7 +64,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -78,12 +78,12 @@ def _postgresql() -> str | None:
     """Return user, host and port of a server: the usual one, or a private one."""
     if _postgresql_answers(usual := "postgres@127.0.0.1:5432"):
         return usual
-    initdb, postgres = _program("initdb"), _program("postgres")
+    initdb, postgres = program("initdb"), program("postgres")
     if initdb is None or postgres is None:
         return None
     folder, port = _private_folder("postgres"), free_port()
     data = str(folder / "data")
-    user = _without_root("postgres")
+    user = without_root("postgres")
     subprocess.run(
         [initdb, "-D", data, "-U", "postgres", "-A", "trust"], user=user, check=True, capture_output=True, cwd=folder
     )
@@ -141,12 +141,12 @@ def _rabbitmq_answers(url: str) -> bool:
 # --- private servers ----------------------------------------------------------------------------------------------
 
 
-def _program(name: str) -> str | None:
+def program(name: str) -> str | None:
     found = shutil.which(name)
     return found or next((str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
 
 
-def _without_root(name: str) -> str | None:
+def without_root(name: str) -> str | None:
     """Return the user for a server that refuses to run as root; None: as we are."""
     return name if os.geteuid() == 0 and any(entry.pw_name == name for entry in pwd.getpwall()) else None
 
@@ -154,7 +154,7 @@ def _without_root(name: str) -> str | None:
 def _private_folder(name: str) -> Path:
     """Return a new folder for a server's files; it goes when the test process ends."""
     folder = Path(tempfile.mkdtemp(prefix=f"hub-{name}-"))
-    if user := _without_root(name):
+    if user := without_root(name):
         shutil.chown(folder, user)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -219,6 +219,9 @@ _POSTGRESQL_PASSING = ("08", "25006", "53", "57P", "58")
 _POSTGRESQL_CONTENDED = {"40001", "40P01", "55P03", "57014"}
 
 
+NOT_PERMITTED = "42501"
+
+
 def diagnose(error: DBAPIError) -> Trouble:
     """Return what a database's error says about the transaction in which it happened."""
     if isinstance(error.orig, sqlite3.Error):

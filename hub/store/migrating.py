@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub.errors import StoreError
-from hub.store.database import postgresql_engine, unavailable
+from hub.store.database import NOT_PERMITTED, error_token, postgresql_engine, unavailable
 from hub.store.inserting import insert_new
 from hub.store.tables import SCHEMA, setting
 
@@ -74,7 +74,7 @@ def migrate(url: str) -> str:
 
     Raises:
         Unavailable: The server does not answer.
-        StoreError: The tables are of a newer program.
+        StoreError: The tables are of a newer program, or the role may not create any.
     """
     engine = postgresql_engine(sa.make_url(url))
     try:
@@ -84,6 +84,8 @@ def migrate(url: str) -> str:
             # All nodes must find each other's references; the first migration draws the key for them.
             insert_new(connection, setting, [{"name": REFERENCE_KEY, "value": secrets.token_hex(32)}])
     except sa.exc.SQLAlchemyError as error:
+        if error_token(error) == NOT_PERMITTED:
+            raise StoreError("the store's role may not create tables: migrate as their owner") from None
         raise unavailable(error) from None
     finally:
         engine.dispose()

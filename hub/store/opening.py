@@ -2,7 +2,7 @@
 
               daemon                                             command line
 SQLite        creates, locks, migrates, sweeps                   finds it or says where it looked; may lock later
-PostgreSQL    checks settings and version, shares a lock         checks the version; may take the lock alone
+PostgreSQL    checks settings, version, rights; shares a lock    checks the version; may take the lock alone
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from hub.errors import StoreBusy, StoreError, Unavailable
 from hub.message import new_id
 from hub.store.database import (
+    NOT_PERMITTED,
     Lock,
     create_file,
     error_token,
@@ -34,6 +35,7 @@ from hub.store.database import (
 )
 from hub.store.migrating import REFERENCE_KEY, refuse_foreign, upgrade, version_of
 from hub.store.payloads import Payloads
+from hub.store.rights import refuse_poor_role
 from hub.store.rows import RowMaker
 from hub.store.sharing import Sharing
 from hub.store.sql import Foundation, SqlStore
@@ -56,6 +58,9 @@ def open_url(url: str, *, state_dir: Path, mode: Mode, clock: Clock) -> SqlStore
         return SqlStore(opener(parsed, state_dir, mode, clock))
     except sa.exc.SQLAlchemyError as error:
         where = parsed.render_as_string(hide_password=True)
+        if error_token(error) == NOT_PERMITTED:
+            text = f"the role {parsed.username} may not use the tables at {where}: run `xoev-hub store migrate`"
+            raise StoreError(f"{text} and grant it its rights (examples/postgresql/rights.sql), as the owner") from None
         raise Unavailable(f"the store at {where} does not answer ({error_token(error)})") from None
     except OSError as error:
         raise Unavailable(f"the store cannot be opened: {error.filename}: {error.strerror}") from None
@@ -137,6 +142,8 @@ def _open_postgresql(url: sa.URL, _state_dir: Path, mode: Mode, clock: Clock) ->
         if not key:
             raise StoreError("the store has no reference key: run `xoev-hub store migrate`")
         if mode == "daemon":
+            with engine.begin() as connection:
+                refuse_poor_role(connection)
             if not presence.acquire(shared=True):
                 raise StoreBusy("a command line is running jobs on this store; try again when it has finished")
             sharing.sweep()
