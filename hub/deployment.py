@@ -13,8 +13,10 @@ from typing import Literal
 
 from hub.plugin import Limits, Settings
 from hub.retry import RetryPolicy
+from hub.xml.checks.values import Check
 
 Environment = Literal["production", "test"]
+Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,9 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class CheckSpec:
-    """One check as written: ``xsd`` means the full official schema, ``xsd: header`` the header schema."""
+    """One check of a route, and where it stands."""
 
-    name: Literal["xsd"]
-    level: Literal["full", "header"]
+    check: Check
     mark: Mark
 
 
@@ -150,6 +151,7 @@ class Route:
     checks: tuple[CheckSpec, ...]
     steps: tuple[StepSpec, ...]
     deliver_to: tuple[Target, ...]
+    accept: Mapping[str, Level] = field(default_factory=dict)  # by rule, or a pattern of rules; the first that fits
     priority: int = 0
     mark: Mark | None = None
 

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 
 from lxml import etree
 
-from hub.deployment import CheckSpec, Deployment, Mark, Route, Sender, Source
+from hub.checking import Checked, run_checks
+from hub.deployment import Deployment, Route, Sender, Source
 from hub.errors import Rejected
 from hub.message import (
     NOTHING,
@@ -46,11 +47,12 @@ from hub.routing import (
     may_send,
 )
 from hub.xml import detection, guard, header
+from hub.xml.checks.table import Checks
+from hub.xml.checks.values import Check, Document
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 
 FINDINGS_MAX = 100
-NOWHERE = Mark("", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Snapshot:
     directory: Directory
     registry: Registry
     steps: Mapping[tuple[str, str], Step] = field(repr=False)  # by (kind, value)
+    checks: Checks = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Verdict:
     owner: str | None
     test: bool
     route: str | None
-    checks: tuple[str, ...]  # those that ran, as written: "xsd", "xsd: header"
+    checks: tuple[Checked, ...]
     findings: tuple[Finding, ...]  # warnings
     headings: tuple[Heading, ...]
     snapshot: str
@@ -127,6 +130,7 @@ class Rejection:
     owner: str | None = None
     test: bool = False
     snapshot: str = ""
+    checks: tuple[Checked, ...] = ()
 
 
 def inspect(incoming: Incoming, snapshot: Snapshot) -> Plan | Rejection:
@@ -161,6 +165,7 @@ class _Examination:
         self._addressee: Addressee | None = None
         self._owner: str | None = None
         self._test = False
+        self._checks: tuple[Checked, ...] = ()
 
     def rejection(self, rejected: Rejected) -> Rejection:
         return Rejection(
@@ -172,6 +177,7 @@ class _Examination:
             owner=self._owner,
             test=self._test,
             snapshot=self._snapshot.digest,
+            checks=self._checks,
         )
 
     def verdict(self) -> Verdict:
@@ -193,8 +199,7 @@ class _Examination:
 
         facts = _facts(self._incoming, reading.header, self._addressee)
         route = choose(self._snapshot.deployment, facts)
-        checks = route.checks if route else (CheckSpec("xsd", profile.level, NOWHERE),)
-        warnings = _check(root, profile, self._snapshot, checks, reading.findings)
+        warnings = self._check(root, profile, route, reading.findings)
         if self._addressee is None:
             raise Rejected("unknown_recipient", [_unknown_recipient(reading, profile)])
         found = self._legs(route)
@@ -205,7 +210,7 @@ class _Examination:
             owner=self._owner,
             test=self._test,
             route=route.name if route else None,
-            checks=tuple("xsd" if check.level == "full" else "xsd: header" for check in checks),
+            checks=self._checks,
             findings=warnings,
             headings=_headings(self._incoming, route.name if route else None, found, facts),
             snapshot=self._snapshot.digest,
@@ -235,6 +240,19 @@ class _Examination:
             text = f"{sender.name} may not address {addressee.key}"
             raise Rejected("sender_may_not", [Finding("may_address", text=text)])
 
+    def _check(
+        self, root: etree._Element, profile: Profile, route: Route | None, about_header: Sequence[Finding]
+    ) -> tuple[Finding, ...]:
+        """Return the warnings; a document with an error is rejected, and so is one that could not be checked."""
+        checks = [spec.check for spec in route.checks] if route else [Check("xsd", level=profile.level)]
+        document = Document(root, profile, self._incoming.received_at or datetime.now(UTC))
+        accept = route.accept if route else {}
+        result = run_checks(checks, document, self._snapshot.checks, accept=accept, about_header=about_header)
+        self._checks = result.checks
+        if result.code:
+            raise Rejected(result.code, result.findings)
+        return result.findings
+
     def _legs(self, route: Route | None) -> Sequence[Leg]:
         if route is None:
             return ()
@@ -262,27 +280,6 @@ def _facts(incoming: Incoming, header_: Header, addressee: Addressee | None) -> 
 def _is_test(deployment: Deployment, header_: Header, sender: Sender | None, source: Source | None) -> bool:
     own = [one.environment for one in (sender, source) if one]
     return header_.test or any(environment(deployment, env) == "test" for env in own) or deployment.stage == "test"
-
-
-def _check(
-    root: etree._Element,
-    profile: Profile,
-    snapshot: Snapshot,
-    checks: Sequence[CheckSpec],
-    about_header: Sequence[Finding],
-) -> tuple[Finding, ...]:
-    """Return the warnings; a document with an error is rejected, and so is one that could not be checked."""
-    findings: list[Finding] = []
-    for check in checks:
-        if check.level == "full" and profile.level != "full":
-            raise Rejected("inspection_failed", [Finding(check.name, text="the full schema is not there")])
-        findings += snapshot.registry.schema(profile).validate(root)
-    said = {finding.path for finding in findings}  # what the schema says of a node need not be said twice
-    findings += [finding for finding in about_header if finding.path not in said]
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        raise Rejected("schema_violation", sorted(errors, key=lambda one: (one.line, one.column)))
-    return tuple(findings)[:FINDINGS_MAX]
 
 
 def _unknown_recipient(reading: header.Reading, profile: Profile) -> Finding:

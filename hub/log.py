@@ -26,7 +26,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 EVENT_KEYS = frozenset(
     {
-        "adapter", "attempts", "broker", "code", "count", "destination", "duration_ms", "job", "level", "log",
+        "adapter", "attempts", "broker", "check", "code", "count", "destination", "duration_ms", "job", "level", "log",
         "municipality", "phase", "pid", "port", "reason", "route", "secret_ref", "sender", "size", "source", "state",
         "timestamp", "type", "version", "worker",
     }

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hub.config
-from hub.deployment import Deployment, StepSpec
+from hub.config.standards import fitting
+from hub.deployment import CheckSpec, Deployment, StepSpec
 from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.inspection import Plan, Rejection, Snapshot, inspect
@@ -21,6 +22,7 @@ from hub.routing import Directory
 from hub.steps import compile_step
 from hub.versions import versions
 from hub.xml import bindings
+from hub.xml.checks.table import Checks
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 
@@ -52,6 +54,8 @@ def compile_snapshot(files: Files, main: str, *, stage: str, state_dir: Path) ->
             bindings.activate(folder)
     except ConfigError as error:
         problems += error.problems
+    checks = Checks(files, registry)
+    problems += _prepare_checks(checks, deployment, registry)
     steps: dict[tuple[str, str], Step] = {}
     for spec in _specs(deployment):
         try:
@@ -61,7 +65,7 @@ def compile_snapshot(files: Files, main: str, *, stage: str, state_dir: Path) ->
     if any(problem.level == "error" for problem in problems):
         return Compiled(None, tuple(problems))
     digest = files.digest(*(f"{name} {version}" for name, version in sorted(versions().items())))
-    return Compiled(Snapshot(digest, deployment, Directory(deployment), registry, steps), tuple(problems))
+    return Compiled(Snapshot(digest, deployment, Directory(deployment), registry, steps, checks), tuple(problems))
 
 
 def _compile_schemas(registry: Registry) -> Iterator[Problem]:
@@ -71,6 +75,26 @@ def _compile_schemas(registry: Registry) -> Iterator[Problem]:
             registry.schema(profile)
         except ConfigError as error:
             yield from error.problems
+
+
+def _prepare_checks(checks: Checks, deployment: Deployment, registry: Registry) -> list[Problem]:
+    """Prepare every check for every profile of which a document may come to its route."""
+    problems: dict[Problem, None] = {}
+    for route in deployment.routes:
+        profiles = list(fitting(route.match.type, registry))
+        for spec in route.checks:
+            for profile in profiles if spec.check.name != "xsd" else ():  # the schemas are compiled already
+                try:
+                    checks.prepared(spec.check, profile)
+                except ConfigError as error:
+                    problems |= dict.fromkeys(_at(spec, one) for one in error.problems)
+    return list(problems)
+
+
+def _at(spec: CheckSpec, problem: Problem) -> Problem:
+    where = ":".join(str(part) for part in (problem.file, problem.line) if part)
+    text = f"{where}: {problem.text}" if where else problem.text
+    return Problem(spec.mark.file, spec.mark.line, spec.mark.column, spec.check.name, text)
 
 
 def _bound(registry: Registry) -> Iterable[Profile]:

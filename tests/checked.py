@@ -9,7 +9,7 @@ from hub.files import Files
 from hub.message import Finding
 from hub.xml import guard
 from hub.xml.checks.table import Checks
-from hub.xml.checks.values import Check, Document
+from hub.xml.checks.values import Check, Document, Found
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 from tests.standards import NOW, write
@@ -144,7 +144,8 @@ def findings(base: Path, check: Check, text: str, more: Mapping[str, str] = {}, 
     known, found = registry(base, more, profile)
     root = guard.parse(text.encode())
     assert known.schema(found).validate(root) == ()
-    return list(Checks(Files(base), known).prepared(check, found)(Document(root, found, NOW)))
+    run = Checks(Files(base), known).prepared(check, found)
+    return [one.shown() if isinstance(one, Found) else one for one in run(Document(root, found, NOW))]
 
 
 def rules(found: Iterable[Finding]) -> list[tuple[str, str, str]]:

@@ -27,6 +27,8 @@ from hub.service import Hub
 from hub.store import open_store
 from hub.store.api import Job
 from hub.testing.clock import SettableClock
+from hub.xml.checks.table import Checks
+from hub.xml.checks.values import Check
 from hub.xml.registry import Registry
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +82,7 @@ class World:
         self.store = open_store(self.url, state_dir=folder / "var", mode="daemon", clock=self.clock)
         self.registry, problems = Registry.load(Files(folder))
         assert not problems
+        self.checks = Checks(Files(folder), self.registry)
         self.deployment = deployment(folder)
         self.steps: dict[tuple[str, str], Step] = {}
         self.adapters: dict[str, ScriptedAdapter] = {}
@@ -92,7 +95,9 @@ class World:
 
     def inspect(self, incoming: Incoming) -> Plan | Rejection:
         """Inspect with today's deployment."""
-        snapshot = Snapshot("5" * 64, self.deployment, Directory(self.deployment), self.registry, self.steps)
+        snapshot = Snapshot(
+            "5" * 64, self.deployment, Directory(self.deployment), self.registry, self.steps, self.checks
+        )
         return inspect(incoming, snapshot)
 
     def accept(self, body: bytes | None = None, **told: str) -> Receipt:
@@ -149,7 +154,7 @@ def change(world: World, **routes: Callable[[Route], Route]) -> None:
 def deployment(folder: Path) -> Deployment:
     """Return the deployment of the test world."""
     destinations = [_destination(name) for name in ("wolfsburg/antraege", "gifhorn/antraege", "statistik/las")]
-    full = (CheckSpec("xsd", "full", HERE),)
+    full = (CheckSpec(Check("xsd"), HERE),)
     targets = (Target("{municipality}/antraege"), Target("statistik/las"))
     return Deployment(
         base=folder,

@@ -112,13 +112,14 @@ def explanation(incoming: Incoming, result: Plan | Rejection, snapshot: Snapshot
     header = result.header if isinstance(result, Rejection) else result.verdict.header
     type_ = result.type if isinstance(result, Rejection) else result.verdict.header.type
     findings = list(result.findings if isinstance(result, Rejection) else result.verdict.findings)
+    checks = result.checks if isinstance(result, Rejection) else result.verdict.checks
     body = incoming.body
     plan = [] if isinstance(result, Rejection) else [_planned_json(one, body) for one in result.deliveries]
     return {
         "type": str(type_) if type_ else None,
         "header": _header_json(header) if header else None,
         "findings": [view.finding_json(one, with_text=True) for one in findings],
-        "checks": [] if isinstance(result, Rejection) else list(result.verdict.checks),
+        "checks": [{"name": one.name, "state": one.state} for one in checks],
         "recipient": result.recipient if isinstance(result, Rejection) else result.verdict.recipient,
         "owner": result.owner if isinstance(result, Rejection) else result.verdict.owner,
         "routes": [
@@ -170,6 +171,8 @@ def _tell(shown: dict[str, Any]) -> None:
     if header.get("test"):
         click.echo("test       yes: it must not reach production")
     click.echo(f"recipient  {shown['recipient'] or 'nobody of this hub'}")
+    for check in shown["checks"]:
+        click.echo(f"check {'✓' if check['state'] == 'done' else '–'}    {check['name']}: {check['state']}")
     for finding in shown["findings"]:
         where = f"line {finding['line']}" if finding["line"] else ""
         click.echo(f"{finding['level']:10} {finding['rule']} {where} {printable(finding['path'])}")

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from hub.config.document import Node
 from hub.config.lookup import part_of
-from hub.config.model import NAME, MunicipalityEntry, PartnerEntry, RouteEntry, SenderEntry, TestEntry
+from hub.config.model import NAME, CheckEntry, MunicipalityEntry, PartnerEntry, RouteEntry, SenderEntry, TestEntry
 from hub.config.run import Run
 from hub.config.steps import mark, read_steps
 from hub.config.validate import validated
 from hub.deployment import CheckSpec, Match, Municipality, Partner, Route, RouteTest, Sender, Target
+from hub.xml.checks.values import Check
 
 T = TypeVar("T")
 
@@ -79,21 +80,37 @@ def read_route(name: str, node: Node, run: Run) -> Route | None:
     return Route(
         name=name,
         match=Match(match.type, match.municipality, match.partner, match.sender, match.author, match.where),
-        checks=_checks(entry, node),
+        checks=_checks(entry, node, run),
         steps=read_steps(entry.steps, node.items.get("steps"), run),
         deliver_to=_targets(entry, node.items["deliver_to"], run),
+        accept=entry.accept,
         priority=entry.priority,
         mark=mark(node.items["match"]),
     )
 
 
-def _checks(entry: RouteEntry, node: Node) -> tuple[CheckSpec, ...]:
+def _checks(entry: RouteEntry, node: Node, run: Run) -> tuple[CheckSpec, ...]:
     written = node.items.get("checks")
     if entry.checks is None or written is None or not isinstance(written.value, list):
-        return (CheckSpec("xsd", "full", mark(node)),)
-    return tuple(
-        CheckSpec("xsd", check.xsd, mark(item)) for check, item in zip(entry.checks, written.value, strict=True)
+        return (CheckSpec(Check("xsd"), mark(node)),)
+    return tuple(_check(check, item, run) for check, item in zip(entry.checks, written.value, strict=True))
+
+
+def _check(entry: CheckEntry, node: Node, run: Run) -> CheckSpec:
+    (name,) = entry.model_fields_set
+    check = Check(
+        name,
+        level=entry.xsd or "full",
+        strict=entry.codelists == "strict",
+        phase=entry.schematron.phase or "" if entry.schematron else "",
+        covers=entry.signature.covers or "" if entry.signature else "",
     )
+    if entry.signature is not None:
+        trust = node.items["signature"].items["trust"]
+        places = trust.value if isinstance(trust.value, list) else [trust]
+        read = (run.file(path, place) for path, place in zip(entry.signature.trust, places, strict=True))
+        check = replace(check, trust=tuple(path for path in read if path is not None))
+    return CheckSpec(check, mark(node))
 
 
 def _targets(entry: RouteEntry, node: Node, run: Run) -> tuple[Target, ...]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hub.config.globs import segments
-from hub.config.validate import LATER, later
+from hub.config.validate import unknown
 from hub.plugin import Duration, Size
 
 
@@ -155,20 +155,51 @@ class StepEntry(Grammar):
         return self.xslt or self.python or self.validate_ or ""
 
 
+class PlainCheckEntry(Grammar):
+    """A check without settings."""
+
+
+class SchematronEntry(Grammar):
+    phase: Text | None = None
+
+
+class SignatureEntry(Grammar):
+    trust: Texts = Field(min_length=1)
+    covers: Text | None = None
+
+
 class CheckEntry(Grammar):
-    xsd: Literal["full", "header"]  # `xsd: full` is the long form of `xsd`
+    xsd: Literal["full", "header"] | None = None  # `xsd: full` is the long form of `xsd`
+    idref: PlainCheckEntry | None = None
+    din91379: PlainCheckEntry | None = None
+    codelists: Literal["lenient", "strict"] | None = None
+    schematron: SchematronEntry | None = None
+    signature: SignatureEntry | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> CheckEntry:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"expected exactly one of {', '.join(type(self).model_fields)}")
+        return self
+
+
+_SHORT: dict[str, Any] = {"xsd": "full", "idref": {}, "din91379": {}, "codelists": "lenient", "schematron": {}}
+"""What the name of a check alone means."""
 
 
 def _check(value: Any) -> Any:
     names = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
     for name in names:
-        if name != "xsd":
-            raise ValueError(later(name) if name in LATER else f"found {name!r}, expected `xsd` or `xsd: header`")
-    return {"xsd": "full"} if isinstance(value, str) else value
+        if name not in CheckEntry.model_fields:
+            raise ValueError(unknown("check", name, CheckEntry.model_fields))
+    if isinstance(value, str) and value not in _SHORT:
+        raise ValueError(f"found {value!r} alone, expected `{value}: {{trust: FILE.pem}}`")
+    return {value: _SHORT[value]} if isinstance(value, str) else value
 
 
+_CheckName = Literal["xsd", "idref", "din91379", "codelists", "schematron"]
 Steps: TypeAlias = tuple[StepEntry, ...]
-Checks: TypeAlias = tuple[Annotated[CheckEntry, BeforeValidator(_check, Literal["xsd"] | CheckEntry)], ...]
+Checks: TypeAlias = tuple[Annotated[CheckEntry, BeforeValidator(_check, _CheckName | CheckEntry)], ...]
 
 
 # --- endpoints: the keys that belong to the hub, whatever the adapter ---------------------------------------------
@@ -240,6 +271,7 @@ Targets: TypeAlias = Annotated[
 class RouteEntry(Grammar):
     match: MatchEntry
     checks: Checks | None = None
+    accept: dict[Text, Literal["error", "warning"]] = Field(default_factory=dict)
     steps: Steps = ()
     deliver_to: Targets = Field(min_length=1)
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0

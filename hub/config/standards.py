@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from hub.checking import ACCEPTABLE
 from hub.config.document import Node
 from hub.config.globs import meet, segments
 from hub.config.run import Run
 from hub.config.validate import unknown
 from hub.deployment import Route
+from hub.xml import saxon
+from hub.xml.checks.values import Check
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 
@@ -46,16 +49,39 @@ def check_checks(route: Route, node: Node, run: Run) -> None:
         run.report.add(node.items["checks"].place, "nothing is checked on this route", level="warning")
     written = node.items.get("checks")
     items = written.value if written is not None and isinstance(written.value, list) else [node]
-    for check, item in zip(route.checks, items, strict=False):
-        if check.level == "full":
-            thin = [f"{one.standard}/{one.version}" for one in fitting(route.match.type, run.registry) if _thin(one)]
-            if thin:
-                place = item.place if item is not node else node.key_place
-                run.report.add(
-                    place,
-                    f"only the header schema of {', '.join(thin[:5])} is here, expected `checks: [xsd: header]`, "
-                    "or the official schema (xoev-hub schemas import)",
-                )
+    before: set[str] = set()
+    for spec, item in zip(route.checks, items, strict=False):
+        place = item.place if item is not node else node.key_place
+        for text in _obstacles(spec.check, before, list(fitting(route.match.type, run.registry))):
+            run.report.add(place, text)
+        before.add(spec.check.name)
+    if route.accept and not before & ACCEPTABLE:
+        names = ", ".join(sorted(ACCEPTABLE))
+        run.report.add(
+            node.items["accept"].key_place,
+            f"nothing to accept on this route: only findings of {names} may be seen otherwise",
+        )
+
+
+def _obstacles(check: Check, before: set[str], profiles: list[Profile]) -> Iterator[str]:
+    """Yield why a check cannot be done for all documents of some profiles, after the checks ``before``."""
+    if check.name in before:
+        yield f"{check.name} stands here already"
+    if check.name in ACCEPTABLE and "xsd" not in before:
+        yield f"{check.name} takes a valid document for granted, expected xsd before it"
+    if check.name == "schematron" and not saxon.available():
+        yield f"schematron {saxon.MISSING}"
+    thin = _names(one for one in profiles if one.level != "full")
+    if check.needs_full and thin:
+        instead = "`checks: [xsd: header]`, or the official schema" if check.name == "xsd" else "the official schema"
+        yield f"only the header schema of {thin} is here, expected {instead} (xoev-hub schemas import)"
+    without = {"codelists": lambda one: not one.codelists, "schematron": lambda one: not one.schematron}
+    if check.name in without and (names := _names(one for one in profiles if without[check.name](one))):
+        yield f"the profile of {names} names no {check.name} to check with (xoev-hub schemas import)"
+
+
+def _names(profiles: Iterable[Profile]) -> str:
+    return ", ".join([f"{one.standard}/{one.version}" for one in profiles][:5])
 
 
 def check_keys(route: Route, node: Node, run: Run) -> None:
@@ -67,10 +93,6 @@ def check_keys(route: Route, node: Node, run: Run) -> None:
     for key in route.match.where:
         if key not in known:
             run.report.add(entries[key].key_place, unknown("key", key, known))
-
-
-def _thin(profile: Profile) -> bool:
-    return profile.level != "full"
 
 
 def _has(names: Iterable[str], glob: str) -> bool:

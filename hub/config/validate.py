@@ -22,8 +22,7 @@ FOUND_SHOWN_MAX = 60
 
 LATER = frozenset(
     {
-        "accept", "accepts", "addressing", "attachments", "body", "codelists", "confirm", "convert", "din91379",
-        "idref", "on_reject", "rate", "schematron", "session", "signature",
+        "accepts", "addressing", "attachments", "body", "confirm", "convert", "on_reject", "rate", "session",
     }
 )  # fmt: skip
 """Keys of the contract that come with a later release: refused with a sentence that says so."""

@@ -17,6 +17,7 @@ from hub.inspection import Plan, Rejection
 from hub.message import Finding, Incoming, Outgoing, Part
 from hub.outcome import Blocked, Deferred, Delivered, Reason, Refused, Taken, Unclear
 from hub.store.api import Change, Filter, PayloadRole
+from hub.xml.checks.values import Check
 from tests.world import HERE, World, antrag, change
 
 WOB, LAS = "wolfsburg/antraege", "statistik/las"
@@ -605,11 +606,11 @@ def test_actions_are_audited_with_actor_and_reason(world: World) -> None:
 
 
 def test_a_checks_level_is_on_the_verdict(world: World) -> None:
-    change(world, antrag=lambda route: replace(route, checks=(CheckSpec("xsd", "header", HERE),)))
+    change(world, antrag=lambda route: replace(route, checks=(CheckSpec(Check("xsd", level="header"), HERE),)))
     plan = world.inspect(replace(_incoming(), body=antrag()))
 
     assert not hasattr(plan, "code")
-    assert plan.verdict.checks == ("xsd: header",)  # type: ignore[union-attr]
+    assert [(one.name, one.state) for one in plan.verdict.checks] == [("xsd: header", "done")]  # type: ignore[union-attr]
 
 
 def _incoming() -> object:

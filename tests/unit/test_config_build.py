@@ -326,7 +326,7 @@ def test_the_route_with_the_highest_priority_comes_first(tmp_path):
 
 
 def test_a_check_that_is_not_written_is_the_full_schema(tmp_path):
-    assert [(one.name, one.level) for one in deployment(tmp_path).routes[0].checks] == [("xsd", "full")]
+    assert [(one.check.name, one.check.level) for one in deployment(tmp_path).routes[0].checks] == [("xsd", "full")]
 
 
 def test_gaps_and_what_leads_nowhere_are_warnings(tmp_path):
@@ -392,4 +392,4 @@ def test_the_header_schema_alone_is_enough_where_it_is_written(tmp_path):
 
     found = hub.config.read(Files.frozen(tmp_path, {**contents, "routes.yaml": text.encode()}))
 
-    assert [(check.name, check.level) for check in found.deployment.routes[0].checks] == [("xsd", "header")]
+    assert [(spec.check.name, spec.check.level) for spec in found.deployment.routes[0].checks] == [("xsd", "header")]

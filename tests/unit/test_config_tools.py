@@ -86,7 +86,7 @@ def test_a_new_deployment_loads_without_a_word(tmp_path):
     reading = hub.config.read(Files(tmp_path / "neu"))
     assert reading.problems == ()
     assert len(reading.deployment.tests) == 2
-    assert reading.deployment.routes[0].checks[0].level == "full"
+    assert reading.deployment.routes[0].checks[0].check.level == "full"
     assert str(tmp_path / "neu" / "routes.yaml") in written
     assert load_process(tmp_path / "neu", {}).stage == "production"
     assert stat.S_IMODE(os.stat(tmp_path / "neu" / "secrets").st_mode) == 0o700

@@ -16,9 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lxml import etree
 
-from hub.message import Finding
 from hub.xml.checks.genericode import CodeList, read_code_list
-from hub.xml.checks.values import Check, Document, Run, Sources, finding, impossible
+from hub.xml.checks.values import Check, Document, Found, Run, Sources, impossible
 from hub.xml.profile import Profile
 from hub.xml.typed import Typed, Types
 from hub.xml.xpath import text_of
@@ -38,7 +37,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
         lists.setdefault(found.uri, {})[found.version] = found
     level = "error" if check.strict else "warning"
 
-    def run(document: Document) -> Iterable[Finding]:
+    def run(document: Document) -> Iterable[Found]:
         types = known[profile.root_of(document.root).xsd]
         for typed in types.walk(document.root):
             code = next(typed.node.iterchildren("{*}code"), None)
@@ -58,12 +57,12 @@ class _Coded:
         self._uri = self._stated("listURI")
         self._version = self._stated("listVersionID")
 
-    def findings(self, lists: Mapping[str, Mapping[str, CodeList]], level: str) -> Iterator[Finding]:
+    def findings(self, lists: Mapping[str, Mapping[str, CodeList]], level: str) -> Iterator[Found]:
         versions = lists.get(self._uri or "")
         if versions is None:
             if not self._is_closed() and not (self._uri is None and self._version is None):
                 text = f"the code list {_shown(self._uri or '')} is not here, so nobody has looked at the code"
-                yield finding("list_unknown", self._code, text)
+                yield Found("list_unknown", self._code, text)
             return
         found = versions.get(self._version or "")
         if found is None:
@@ -71,14 +70,14 @@ class _Coded:
             if stated or level == "error":
                 here = ", ".join(sorted(versions, key=_natural))
                 text = f"version {_shown(self._version or '')} of the code list {self._uri} is not here; here: {here}"
-                yield finding("list_version_unknown", self._node, text, level)
+                yield Found("list_version_unknown", self._node, text, level)
             if stated:
                 return  # its codes may differ from those here
             found = versions[max(versions, key=_natural)]
         text = text_of(self._code).strip()
         if text not in found.codes:
             where = f"version {found.version} of the code list {found.uri}"
-            yield finding("code_unknown", self._code, f"the code {_shown(text)} is not in {where}")
+            yield Found("code_unknown", self._code, f"the code {_shown(text)} is not in {where}")
 
     def _stated(self, name: str) -> str | None:
         written = self._node.get(name)

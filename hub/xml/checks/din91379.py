@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from hub.message import Finding
-from hub.xml.checks.values import Check, Document, Run, Sources, finding
+from hub.xml.checks.values import Check, Document, Found, Run, Sources
 from hub.xml.profile import Profile
 from hub.xml.xpath import text_of
 
@@ -21,7 +20,7 @@ def prepare(_check: Check, profile: Profile, sources: Sources) -> Run:
     """Return the check by the types of the profile's schema."""
     known = sources.registry.types(profile)
 
-    def run(document: Document) -> Iterable[Finding]:
+    def run(document: Document) -> Iterable[Found]:
         types = known[profile.root_of(document.root).xsd]
         for typed in types.walk(document.root):
             node = typed.node
@@ -30,7 +29,7 @@ def prepare(_check: Check, profile: Profile, sources: Sources) -> Run:
             if next(node.iterchildren("*"), None) is not None:
                 continue
             if any(_is_text(name) for name in types.simple(typed.type).names) and not text_of(node):
-                yield finding("S030", node, "is mandatory text and empty")
+                yield Found("S030", node, "is mandatory text and empty")
 
     return run
 

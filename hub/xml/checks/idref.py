@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 from lxml import etree
 
-from hub.message import Finding
-from hub.xml.checks.values import Check, Document, Run, Sources, finding
+from hub.xml.checks.values import Check, Document, Found, Run, Sources
 from hub.xml.profile import Profile
 from hub.xml.typed import Simple, Types
 from hub.xml.xpath import text_of
@@ -25,7 +24,7 @@ def prepare(_check: Check, profile: Profile, sources: Sources) -> Run:
     """Return the check by the types of the profile's schema."""
     known = sources.registry.types(profile)
 
-    def run(document: Document) -> Iterable[Finding]:
+    def run(document: Document) -> Iterable[Found]:
         types = known[profile.root_of(document.root).xsd]
         ids: dict[str, etree._Element] = {}
         references: list[Place] = []
@@ -33,10 +32,10 @@ def prepare(_check: Check, profile: Profile, sources: Sources) -> Run:
             if simple.is_reference:
                 references += [(word, node) for word in text.split()]
             elif ids.setdefault(text.strip(), node) is not node:
-                yield finding("id", node, f"the ID {text.strip()[:SHOWN_MAX]!r} stands a second time")
+                yield Found("id", node, f"the ID {text.strip()[:SHOWN_MAX]!r} stands a second time")
         for word, node in references:
             if word not in ids:
-                yield finding("idref", node, f"refers to {word[:SHOWN_MAX]!r}, which is no ID of this document")
+                yield Found("idref", node, f"refers to {word[:SHOWN_MAX]!r}, which is no ID of this document")
 
     return run
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from lxml import etree
 
 from hub.errors import ConfigError, Problem
-from hub.message import Finding
 from hub.xml import guard, saxon
-from hub.xml.bundle import FINDINGS_MAX
-from hub.xml.checks.values import Check, Document, Inconclusive, Run, Sources, finding, impossible
+from hub.xml.checks.values import Check, Document, Found, Inconclusive, Run, Sources, impossible
 from hub.xml.profile import Profile
 from hub.xml.schematron import RESULT, read_schematron
 
@@ -34,7 +33,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
         for name in profile.schematron
     ]
 
-    def run(document: Document) -> Iterable[Finding]:
+    def run(document: Document) -> Iterable[Found]:
         text = etree.tostring(document.root, encoding="unicode")
         for program in programs:
             try:
@@ -46,14 +45,12 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
     return run
 
 
-def _findings(root: etree._Element, result: str) -> Iterator[Finding]:
+def _findings(root: etree._Element, result: str) -> Iterator[Found]:
     found = etree.fromstring(result.encode(), guard.trusted_parser())
-    for position, one in enumerate(found.iterchildren(f"{{{RESULT}}}f")):
-        if position >= FINDINGS_MAX:
-            return
+    for one in found.iterchildren(f"{{{RESULT}}}f"):
         level = "warning" if one.get("level", "").lower() in WARNINGS else "error"
         text = " ".join("".join(map(str, one.itertext())).split())
-        yield finding(one.get("id", "schematron"), _element(root, one.get("at", "")), text, level)
+        yield Found(one.get("id", ""), partial(_element, root, one.get("at", "")), text, level)
 
 
 def _element(root: etree._Element, path: str) -> etree._Element:

@@ -25,9 +25,8 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from hub.files import Files
-from hub.message import Finding
 from hub.xml import guard
-from hub.xml.checks.values import Check, Document, Run, Sources, finding, impossible
+from hub.xml.checks.values import Check, Document, Found, Run, Sources, impossible
 from hub.xml.profile import Profile
 from hub.xml.xpath import problem_with, select
 
@@ -80,7 +79,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
     with guard.COMPILE_LOCK:
         XMLVerifier.schemas()  # type: ignore[no-untyped-call]  # signxml has none there; compiled now, not with the first message
 
-    def run(document: Document) -> Iterable[Finding]:
+    def run(document: Document) -> Iterable[Found]:
         signatures = list(document.root.iter(f"{_DS}Signature"))
         at = signatures[0] if signatures else document.root
         try:
@@ -91,7 +90,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
                 raise _Refused(f"{covers} is not there exactly once")
             _verify(document, signatures[0], covered[0], trust)
         except _Refused as refusal:
-            return [finding("signature", at, str(refusal))]
+            return [Found("signature", at, str(refusal))]
         return []
 
     return run

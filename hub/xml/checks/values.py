@@ -65,17 +65,27 @@ class Sources:
         return self.programs.setdefault(text, Program(name, text))
 
 
-Run: TypeAlias = Callable[[Document], Iterable[Finding]]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check found, before anybody asks where: of a thousand findings a hundred are shown."""
+
+    rule: str
+    place: etree._Element | Callable[[], etree._Element] = field(repr=False)
+    text: str = field(repr=False)
+    level: str = "error"
+
+    def shown(self) -> Finding:
+        """Return the finding with its absolute path and line."""
+        element = self.place() if callable(self.place) else self.place
+        return Finding(self.rule, path_of(element), element.sourceline or 0, self.text[:TEXT_MAX], level=self.level)
+
+
+Run: TypeAlias = Callable[[Document], Iterable[Found | Finding]]
 Prepare: TypeAlias = Callable[[Check, Profile, Sources], Run]
 
 
 class Inconclusive(Exception):
     """A check could not tell. What did not run has not passed. The text holds nothing of the document."""
-
-
-def finding(rule: str, element: etree._Element, text: str, level: str = "error") -> Finding:
-    """Return a finding at an element."""
-    return Finding(rule, path_of(element), element.sourceline or 0, text[:TEXT_MAX], level=level)
 
 
 def impossible(file: str, text: str, line: int = 0) -> ConfigError:

@@ -1,0 +1,109 @@
+"""Runs a route's checks in their order. What a check found is one thing, whether that is acceptable another.
+
+    check ──findings──▶ levels of the route's accept: ──any error──▶ rejected, with the check's code
+          ──crashed, could not tell, cannot be done──────────────▶ rejected, inspection_failed
+
+What was not checked has not passed. A document that is not valid is not looked at further: the checks after ``xsd``
+are skipped, for they take a valid document for granted. Of the others all run, so that a sender mends all at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from hub.errors import ConfigError
+from hub.log import get_log
+from hub.message import Finding
+from hub.xml.bundle import FINDINGS_MAX, TEXT_MAX
+from hub.xml.checks.table import CHECKS, Checks
+from hub.xml.checks.values import Check, Document, Found, Inconclusive
+
+log = get_log(__name__)
+
+State = Literal["done", "skipped", "crashed"]
+
+ACCEPTABLE = frozenset({"idref", "din91379", "codelists", "schematron"})
+"""Checks whose findings a route may see otherwise. A schema and a signature are kept or broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of one check: ``done``, whatever it found; ``skipped``; or ``crashed``, which proves nothing."""
+
+    name: str  # as written: "xsd", "xsd: header"
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What all checks found. ``code`` says with what the document is rejected; "": it is acceptable."""
+
+    code: str
+    checks: tuple[Checked, ...]
+    findings: tuple[Finding, ...]  # errors, if it is not acceptable; else warnings
+
+
+def run_checks(
+    checks: Sequence[Check],
+    document: Document,
+    prepared: Checks,
+    *,
+    accept: Mapping[str, str],
+    about_header: Sequence[Finding] = (),
+) -> Result:
+    """Return what the checks say of a document, and whether a route that accepts ``accept`` takes it.
+
+    ``about_header`` is what the header's reader has found before; it counts like findings of the schema.
+    """
+    code, valid = "", True
+    done: list[Checked] = []
+    findings: list[Finding] = []
+    for check in checks:
+        if not valid:
+            done.append(Checked(str(check), "skipped"))
+            continue
+        state, found = _run(check, document, prepared, accept)
+        done.append(Checked(str(check), state))
+        findings += found
+        if any(one.level == "error" for one in found):
+            code = code or ("inspection_failed" if state == "crashed" else CHECKS[check.name][1])
+            valid = check.name != "xsd"
+    said = {one.path for one in findings}  # what the schema says of a node need not be said twice
+    findings += (one for one in about_header if one.path not in said)
+    if valid and any(one.level == "error" for one in about_header):
+        code = "schema_violation"
+    wanted = "error" if code else "warning"
+    shown = [one for one in findings if one.level == wanted]
+    if code:
+        shown.sort(key=lambda one: (one.line, one.column))
+    return Result(code, tuple(done), tuple(shown[:FINDINGS_MAX]))
+
+
+def _run(check: Check, document: Document, prepared: Checks, accept: Mapping[str, str]) -> tuple[State, list[Finding]]:
+    """Return what a check found, each with its level on this route; if it could not tell, that."""
+    try:
+        found = prepared.prepared(check, document.profile)(document)
+        return "done", list(_shown(found, accept if check.name in ACCEPTABLE else {}))
+    except ConfigError as error:
+        text = error.problems[0].text if error.problems else "cannot be done"
+    except Inconclusive as error:
+        text = str(error)
+    except Exception as error:  # noqa: BLE001  # a check that crashed has not passed; its text may quote the document
+        log.error("check_crashed", check=check.name, error=type(error).__name__)
+        text = "it crashed"
+    return "crashed", [Finding(check.name, text=f"could not be checked: {text}"[:TEXT_MAX])]
+
+
+def _shown(found: Iterable[Found | Finding], accept: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the first hundred errors and the first hundred warnings: no error is lost behind what a route accepts."""
+    counts = Counter[str]()
+    for one in found:
+        level = next((level for rule, level in accept.items() if fnmatchcase(one.rule, rule)), one.level)
+        counts[level] += 1
+        if counts[level] <= FINDINGS_MAX:
+            finding = one.shown() if isinstance(one, Found) else one
+            yield finding if level == finding.level else replace(finding, level=level)
