@@ -34,7 +34,7 @@ from hub.xml.bundle import CATALOG, MODULES, XS, Bundle, read_bundle
 from hub.xml.profile import Profile
 from hub.xml.profile_file import read_profile
 from hub.xml.registry import FOLDER, Registry
-from hub.xml.release import OASIS_CATALOG, Release, catalogued, read_release
+from hub.xml.release import OASIS_CATALOG, CodeList, Release, catalogued, read_release
 from hub.xml.release_closure import Closure, Place, close, main_schemas
 from hub.xml.release_layout import UMBRELLA, Layout, module_name
 from hub.xml.release_profile import (
@@ -72,6 +72,8 @@ class Prepared:
     files: Mapping[str, bytes] = field(repr=False)
     modules: Mapping[str, bytes] = field(repr=False)
     profile: Profile | None = None
+    roots: tuple[Roots, ...] = ()
+    codelists: tuple[CodeList, ...] = ()
     mains: tuple[str, ...] = ()
     catalog: Mapping[str, str] = field(default_factory=dict)
     wsdls: tuple[str, ...] = ()
@@ -130,6 +132,7 @@ class _Preparing:
         chosen, closure = _closed(release, mains, elsewhere, without)
         if closure.problems:
             raise ConfigError(closure.problems)
+        self._remark_borrowed(closure)
         layout = Layout(release, closure, chosen)
         proof = _Proof(self._library.base, named, layout)
         started = time.perf_counter()
@@ -141,8 +144,8 @@ class _Preparing:
         files[MANIFEST] = manifest({**files, **{f"{MODULES}/{name}": body for name, body in layout.modules.items()}})
         profile = proof.profile(files)
         return Prepared(
-            named.standard, named.version, files, layout.modules, profile, tuple(layout.mains.values()),
-            layout.catalog, tuple(layout.wsdls), tuple(self._notes), round(took, 1),
+            named.standard, named.version, files, layout.modules, profile, tuple(found), release.codelists,
+            tuple(layout.mains.values()), layout.catalog, tuple(layout.wsdls), tuple(self._notes), round(took, 1),
         )  # fmt: skip
 
     def _modules_only(self, release: Release) -> Prepared:
@@ -170,6 +173,11 @@ class _Preparing:
             data = make_profile(named, found, lists, dict(other.data) if other else None)
         self._remark(named, found, {name for root in data["roots"] for name in root["names"] if root["names"] != "*"})
         return dump(data, NOTE)
+
+    def _remark_borrowed(self, closure: Closure) -> None:
+        borrowed = {place.name for place in closure.places.values() if place.origin == "beside"}
+        if borrowed:
+            self._notes.append(f"{len(borrowed)} shared modules come from the catalogue beside the release")
 
     def _remark(self, named: Named, found: Iterable[Roots], listed: AbstractSet[str]) -> None:
         if named.stated and named.stated != named.version:

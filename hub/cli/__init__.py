@@ -34,7 +34,7 @@ COMMANDS = {
     "resend": "hub.cli.actions:resend",
     "resume": "hub.cli.actions:resume",
     "run": "hub.cli.running:run",
-    "schemas": "hub.cli.deployment:schemas",
+    "schemas": "hub.cli.schemas:schemas",
     "send": "hub.cli.running:send",
     "simulate": "hub.cli.running:simulate",
     "store": "hub.cli.running:store",

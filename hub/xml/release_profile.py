@@ -155,6 +155,11 @@ class Roots:
     version_from: str
     others: tuple[str, ...] = ()
 
+    @property
+    def declared(self) -> frozenset[str]:
+        """All global elements of the namespace."""
+        return frozenset(name for names in self.forms.values() for name in names) | frozenset(self.others)
+
 
 def find_roots(bundle: Bundle, namespace: str) -> Roots:
     """Return the roots that a namespace's main schema declares, by what their content model begins with."""
