@@ -263,14 +263,14 @@ class _Examination:
         return found
 
 
-def considered(incoming: Incoming, result: Plan | Rejection, snapshot: Snapshot) -> Sequence[Considered]:
+def considered(incoming: Incoming, result: Plan | Rejection, deployment: Deployment) -> Sequence[Considered]:
     """Return for each route why it did or did not match the document of a result. For people: messages pay nothing."""
     header_ = result.header if isinstance(result, Rejection) else result.verdict.header
     if header_ is None or (isinstance(result, Rejection) and result.type is None):
         return ()
     recipient = result.recipient if isinstance(result, Rejection) else result.verdict.recipient
-    addressee = snapshot.directory.named(recipient) if recipient else None
-    return consider(snapshot.deployment, _facts(incoming, header_, addressee))
+    addressee = Directory(deployment).named(recipient) if recipient else None
+    return consider(deployment, _facts(incoming, header_, addressee))
 
 
 def _facts(incoming: Incoming, header_: Header, addressee: Addressee | None) -> Facts:

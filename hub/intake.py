@@ -22,7 +22,7 @@ from hub.log import get_log
 from hub.message import DeliveryId, Finding, Incoming, MessageId, Receipt, new_id
 from hub.outcome import Reason
 from hub.store import api
-from hub.store.api import Acceptance, Payload, PayloadRole, Reference, Store
+from hub.store.api import Acceptance, MessageRecord, Payload, PayloadRole, Reference, Store
 
 log = get_log(__name__)
 
@@ -139,6 +139,27 @@ class Intake:
             code=rejection.code,
             count=len(rejection.findings),
         )
+
+
+def kept(store: Store, record: MessageRecord) -> tuple[Incoming, str] | None:
+    """Return a message as it came in, and the id of its original bytes; ``None``: they are erased."""
+    infos = [info for info in store.payloads(record.id) if info.role is PayloadRole.RECEIVED]
+    payload = store.payload(infos[0].id) if infos else None
+    arrived = store.incoming(record.id)
+    if payload is None or arrived is None:
+        return None
+    incoming = Incoming(
+        body=payload.body,
+        source=record.source,
+        sender=record.sender,
+        idempotency_key=arrived.get("idempotency_key"),
+        sender_reference=arrived.get("sender_reference"),
+        recipient=arrived.get("recipient"),
+        charset=arrived.get("charset"),
+        id=record.id,
+        received_at=record.received_at,
+    )
+    return incoming, payload.id
 
 
 def acceptance(incoming: Incoming, plan: Plan, parent_id: MessageId | None = None) -> Acceptance:

@@ -11,19 +11,19 @@ Each item is one transaction together with its result, so a job that is cut off 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, assert_never
+from typing import assert_never
 
 from hub.delivery import ClosedAs, Delivery, Event, EventKind, State
 from hub.errors import Conflict, IllegalTransition, Rejected, Unavailable
 from hub.inspection import Plan, Planned, Rejection
-from hub.intake import Intake, Planning, deliveries_of
+from hub.intake import Intake, Planning, deliveries_of, kept
 from hub.log import get_log
 from hub.message import Incoming, MessageId, new_id
-from hub.store.api import Change, ItemResult, Job, MessageRecord, PayloadRole, Settlement, Store
+from hub.store.api import Change, ItemResult, Job, MessageRecord, Settlement, Store
 
 log = get_log(__name__)
 
@@ -188,23 +188,10 @@ class Jobs:
 
     def _incoming(self, record: MessageRecord) -> tuple[Incoming, str]:
         """Return a message as it came in, and the id of its original bytes."""
-        infos = [info for info in self._store.payloads(record.id) if info.role is PayloadRole.RECEIVED]
-        payload = self._store.payload(infos[0].id) if infos else None
-        kept: Mapping[str, Any] | None = self._store.incoming(record.id)
-        if payload is None or kept is None:
+        found = kept(self._store, record)
+        if found is None:
             raise Undone("its original bytes are erased")
-        incoming = Incoming(
-            body=payload.body,
-            source=record.source,
-            sender=record.sender,
-            idempotency_key=kept.get("idempotency_key"),
-            sender_reference=kept.get("sender_reference"),
-            recipient=kept.get("recipient"),
-            charset=kept.get("charset"),
-            id=record.id,
-            received_at=record.received_at,
-        )
-        return incoming, payload.id
+        return found
 
 
 def _refuse_unless(delivery: Delivery, states: Collection[State], job: Job) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from hub import view
 from hub.delivery import Delivery, State
-from hub.message import new_id
+from hub.intake import kept
+from hub.message import Incoming, new_id
 from hub.store.api import Audit, Control, Filter, Job, MessageRecord, Payload, PayloadInfo, PayloadRole, Store
 
 PAGE_MAX = 1000
@@ -114,6 +115,12 @@ class Hub:
             found += {info.delivery_id: info for info in of_role if info.delivery_id in meant}.values()
         self._audit("read_payload", f"{id_} {role}", reason, f"{len(found)} found")
         return [payload for info in found if (payload := self.store.payload(info.id))]
+
+    def incoming(self, record: MessageRecord, reason: str) -> Incoming | None:
+        """Return a message as it came in; ``None`` if its bytes are erased. Audited, as every reading of a payload."""
+        found = kept(self.store, record)
+        self._audit("read_payload", f"{record.id} {PayloadRole.RECEIVED}", reason, f"{int(found is not None)} found")
+        return found[0] if found else None
 
     # --- act
 

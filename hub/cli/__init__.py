@@ -24,7 +24,7 @@ COMMANDS = {
     "config": "hub.cli.deployment:config",
     "demo": "hub.cli.running:demo",
     "doctor": "hub.cli.doctor:doctor",
-    "explain": "hub.cli.explaining:explain",
+    "explain": "hub.cli.explain:explain",
     "init": "hub.cli.deployment:init",
     "messages": "hub.cli.finding:messages",
     "pause": "hub.cli.actions:pause",

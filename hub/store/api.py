@@ -365,7 +365,15 @@ class Store(Protocol):
     ) -> None:
         """Keep the files of a snapshot, each content once, compressed."""
 
-    def snapshot(self, digest: str) -> Mapping[str, bytes] | None: ...
+    def snapshot(self, digest: str) -> Mapping[str, bytes] | None:
+        """Return the files of a snapshot, verified; ``None`` if it was not kept.
+
+        Raises:
+            StoreError: A file is gone or damaged.
+        """
+
+    def snapshot_versions(self, digest: str) -> Mapping[str, str] | None:
+        """Return the versions of the programs that a snapshot was compiled with; ``None`` if it was not kept."""
 
     def sources_with_rejected(self) -> Sequence[str]:
         """Return the sources that have rejected documents to erase one day, configured today or not."""

@@ -239,6 +239,9 @@ class SqlStore:
     def snapshot(self, digest: str) -> Mapping[str, bytes] | None:
         return self._read(upkeep.select_snapshot, digest)
 
+    def snapshot_versions(self, digest: str) -> Mapping[str, str] | None:
+        return self._read(upkeep.select_snapshot_versions, digest)
+
     def sources_with_rejected(self) -> Sequence[str]:
         with self._reading() as connection:
             return upkeep.select_sources_with_rejected(connection)

@@ -83,6 +83,12 @@ def select_snapshot(connection: sa.Connection, digest: str) -> dict[str, bytes] 
     return {name: bodies[sha256] for name, sha256 in names.items()}
 
 
+def select_snapshot_versions(connection: sa.Connection, digest: str) -> Mapping[str, str] | None:
+    """Read which programs compiled a snapshot."""
+    statement = sa.select(snapshot_table.c.versions).where(snapshot_table.c.digest == digest)
+    return connection.execute(statement).scalar()
+
+
 def _unpacked(packed: bytes) -> bytes:
     try:
         return zlib.decompress(packed)

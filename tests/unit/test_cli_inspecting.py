@@ -305,29 +305,6 @@ def test_explain_refuses_what_makes_no_sense(office, arguments):
     assert office(*arguments).code == 2
 
 
-def test_a_stored_message_is_explained_with_todays_configuration_and_that_is_audited(office):
-    id_ = office.accepted()["id"]
-    office.change("  antraege:\n", "  umbenannt:\n")
-    office.change("route: antraege", "route: umbenannt")
-
-    done = office("explain", "--message", id_, "--json", SUDO_USER="erika")
-
-    assert done.code == 0
-    assert [one["name"] for one in done.json["routes"]] == ["umbenannt"]
-    (audit,) = office.audits()
-    assert (audit.actor, audit.action, audit.object) == ("erika", "read_payload", f"{id_} received")
-
-
-def test_a_rejected_message_is_explained_again(office):
-    rejected = office("send", str(office.bad), "--sender", "portal")
-    (listed,) = office.listed("--state", "rejected")
-
-    done = office("explain", "--message", listed["id"], "--json")
-
-    assert (rejected.code, done.code) == (65, 65)
-    assert done.json["rejected"] == "schema_violation"
-
-
 @pytest.mark.parametrize("id_", ["01a20104-3a88-770c-80d3-230e6fb12b06", "x", "", "../../etc/passwd", "\udcff"])
 def test_a_message_that_is_not_there_is_said(office, id_):
     office.keep()
