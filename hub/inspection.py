@@ -51,6 +51,7 @@ from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check, Document
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
+from hub.xml.saxon import Programs
 
 FINDINGS_MAX = 100
 
@@ -65,6 +66,7 @@ class Snapshot:
     registry: Registry
     steps: Mapping[tuple[str, str], Step] = field(repr=False)  # by (kind, value)
     checks: Checks = field(repr=False)
+    programs: Programs = field(default_factory=Programs, repr=False)  # compiled anew in each process
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from hub.xml import bindings
 from hub.xml.checks.table import Checks
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
+from hub.xml.saxon import Programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,27 @@ def compile_snapshot(files: Files, main: str, *, stage: str, state_dir: Path) ->
             bindings.activate(folder)
     except ConfigError as error:
         problems += error.problems
-    checks = Checks(files, registry)
+    programs = Programs()
+    checks = Checks(files, registry, programs)
     problems += _prepare_checks(checks, deployment, registry)
     steps: dict[tuple[str, str], Step] = {}
     for spec in _specs(deployment):
         try:
-            steps[spec.kind, spec.value] = compile_step(spec, files, registry)
+            steps[spec.kind, spec.value] = compile_step(spec, files, registry, programs)
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if any(problem.level == "error" for problem in problems):
         return Compiled(None, tuple(problems))
     digest = files.digest(*(f"{name} {version}" for name, version in sorted(versions().items())))
-    return Compiled(Snapshot(digest, deployment, Directory(deployment), registry, steps, checks), tuple(problems))
+    return Compiled(
+        Snapshot(digest, deployment, Directory(deployment), registry, steps, checks, programs), tuple(problems)
+    )
+
+
+def proved(compiled: Compiled) -> Compiled:
+    """Return a snapshot with what only each process can compile for itself compiled, or without it for the problems."""
+    problems = compiled.snapshot.programs.compile() if compiled.snapshot else []
+    return Compiled(None if problems else compiled.snapshot, (*compiled.problems, *problems))
 
 
 def _compile_schemas(registry: Registry) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """Compiles what routes.yaml says of a step into a function ``Outgoing -> Outgoing``.
 
-    xslt: PATH                  a stylesheet of the deployment        hub.xml.transform
+    xslt: PATH                  a stylesheet of the deployment        hub.xml.transform; of XSLT 3.0: hub.xml.transform3
     python: pkg.module:name     a function of the deployment, or of an installed package; or the name of an entry
                                 point of the group xoev_hub.steps     hub.stepcode
     validate: STANDARD/VERSION  the full schema of a standard         hub.xml.registry
@@ -31,10 +31,11 @@ from hub.files import Files
 from hub.message import Finding, Outgoing
 from hub.plugin import Step
 from hub.plugins import find_step
-from hub.xml import bindings, guard
+from hub.xml import bindings, guard, transform3
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
+from hub.xml.saxon import Programs
 from hub.xml.transform import INSIDE, Stylesheet
 
 LINE_SHOWN_MAX = 300
@@ -44,8 +45,10 @@ _PATH = re.compile(r"(/[\w:.*@()-]{1,100}(\[[0-9]+\])?){0,50}")
 _REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)", re.ASCII)
 
 
-def compile_step(spec: StepSpec, files: Files, registry: Registry) -> Step:
+def compile_step(spec: StepSpec, files: Files, registry: Registry, programs: Programs | None = None) -> Step:
     """Return the step that a spec means. It has one user at a time.
+
+    ``programs`` collects what each worker process must compile for itself.
 
     Raises:
         ConfigError: All problems of this step, each at the place in routes.yaml that names it.
@@ -53,7 +56,7 @@ def compile_step(spec: StepSpec, files: Files, registry: Registry) -> Step:
     try:
         match spec.kind:
             case "xslt":
-                return _xslt(spec.value, files)
+                return _xslt(spec.value, files, programs or Programs())
             case "python":
                 return _python(spec.value, files)
             case "validate":
@@ -87,8 +90,9 @@ def _problem(text: str, known: Iterable[str] = (), got: str = "") -> ConfigError
 # --- xslt --------------------------------------------------------------------------------------------------------
 
 
-def _xslt(name: str, files: Files) -> Step:
-    stylesheet = Stylesheet(name, files)
+def _xslt(name: str, files: Files, programs: Programs) -> Step:
+    newer = transform3.is_meant(name, files)
+    stylesheet = transform3.Stylesheet3(name, files, programs) if newer else Stylesheet(name, files)
 
     def transform(outgoing: Outgoing) -> Outgoing:
         body = stylesheet.apply(_parsed(outgoing.body), parameters(outgoing))

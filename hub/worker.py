@@ -20,6 +20,7 @@ from hub.spool import Spool
 
 def serve(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
     """Inspect what comes until the other end closes."""
+    snapshot.programs.compile()  # proved before; here and not at the first document, which would wait for it
     try:
         while True:
             _inspect_one(sock, snapshot, spool)

@@ -1,9 +1,9 @@
 """The worker set of one snapshot: a small process that compiles everything once, then forks the workers.
 
-Started by exec, never forked from the threaded daemon. It compiles schemas and stylesheets on its only thread, runs
-the route tests, and forks workers that share all of it copy-on-write. It reaps and refills them, kills those that grow
-too large, and ends with the daemon, however that ends: its sockets close. Extra workers, each for one large document,
-are forked when the daemon asks for them and come on top.
+Started by exec, never forked from the threaded daemon. It compiles schemas and stylesheets on its only thread, has a
+fork run the route tests, and forks workers that share all of it copy-on-write. It reaps and refills them, kills those
+that grow too large, and ends with the daemon, however that ends: its sockets close. Extra workers, each for one large
+document, are forked when the daemon asks for them and come on top.
 
     control  ◀─ {"base", "main", "stage", "state_dir", "size", "memory", "strict", "names"?} + file contents
              ─▶ {"ready": digest, "names"?, "warnings"} + contents   |  {"problems": […]}
@@ -22,11 +22,13 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hub import routetests, wire, worker
+from hub.errors import Problem
 from hub.files import Files
 from hub.inspection import Snapshot
 from hub.log import configure, get_log
@@ -66,7 +68,7 @@ def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes])
     compiled = compile_snapshot(files, order["main"], stage=order["stage"], state_dir=Path(order["state_dir"]))
     problems = list(compiled.problems)
     if compiled.snapshot is not None and "names" not in order:  # what was proved before is not proved again
-        problems += routetests.problems(compiled.snapshot, files, level="error" if order["strict"] else "warning")
+        problems += _apart(compiled.snapshot, files, "error" if order["strict"] else "warning")
     if compiled.snapshot is None or any(problem.level == "error" for problem in problems):
         wire.send(control, {"problems": [asdict(problem) for problem in problems]})
         return None
@@ -78,6 +80,30 @@ def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes])
         answer |= {"names": list(read), "warnings": [asdict(problem) for problem in problems]}
         wire.send(control, answer, list(read.values()))
     return compiled.snapshot
+
+
+def _apart(snapshot: Snapshot, files: Files, level: str) -> list[Problem]:
+    """Return what is wrong with a snapshot where it is used, found in a process of its own.
+
+    What compiles and runs XSLT 3.0 does not survive a fork, and every worker will be one.
+    """
+    ours, theirs = socket.socketpair()
+    parent, pid = os.getpid(), os.fork()
+    if pid == 0:
+        _in_a_fork(parent, lambda: _tell_what_is_wrong(theirs, snapshot, files, level))
+    theirs.close()
+    try:
+        with ours:
+            return [Problem(**one) for one in wire.receive(ours)[0]["problems"]]
+    except wire.Closed:
+        return [Problem("", 0, 0, "tests", "the process that ran the route tests died", level=level)]
+    finally:
+        os.waitpid(pid, 0)
+
+
+def _tell_what_is_wrong(theirs: socket.socket, snapshot: Snapshot, files: Files, level: str) -> None:
+    found = snapshot.programs.compile() or routetests.problems(snapshot, files, level=level)
+    wire.send(theirs, {"problems": [asdict(one) for one in found]})
 
 
 class WorkerSet:
@@ -121,7 +147,7 @@ class WorkerSet:
         if pid == 0:
             ours.close()
             self._hatch.close()
-            _work(theirs, self._snapshot, self._spool, parent)
+            _in_a_fork(parent, lambda: worker.serve(theirs, self._snapshot, self._spool))
         theirs.close()
         with ours:
             self._workers[pid] = self._memory + _resident(os.getpid())
@@ -159,15 +185,15 @@ class WorkerSet:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _work(sock: socket.socket, snapshot: Snapshot, spool: Spool, parent: int) -> None:
-    """Be a worker, and never return to the loop of the parent."""
+def _in_a_fork(parent: int, work: Callable[[], None]) -> NoReturn:
+    """Do the work of a fork, and never return to what the parent does."""
     code = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == parent:  # else it died before we asked to be told
-            worker.serve(sock, snapshot, spool)
+            work()
         code = 0
-    except Exception as error:  # a bug: it ends this worker only, and says where
+    except Exception as error:  # a bug: it ends this fork only, and says where
         log.error("worker_failed", exc_info=error)
     finally:
         os._exit(code)

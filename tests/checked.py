@@ -12,6 +12,7 @@ from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check, Document, Found
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
+from hub.xml.saxon import Programs
 from tests.standards import NOW, write
 
 NS = "urn:test:akte"
@@ -144,7 +145,7 @@ def findings(base: Path, check: Check, text: str, more: Mapping[str, str] = {}, 
     known, found = registry(base, more, profile)
     root = guard.parse(text.encode())
     assert known.schema(found).validate(root) == ()
-    run = Checks(Files(base), known).prepared(check, found)
+    run = Checks(Files(base), known, Programs()).prepared(check, found)
     return [one.shown() if isinstance(one, Found) else one for one in run(Document(root, found, NOW))]
 
 

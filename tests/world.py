@@ -30,6 +30,7 @@ from hub.testing.clock import SettableClock
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check
 from hub.xml.registry import Registry
+from hub.xml.saxon import Programs
 
 ROOT = Path(__file__).parent.parent
 HERE = Mark("routes.yaml", 1, 1)
@@ -82,7 +83,7 @@ class World:
         self.store = open_store(self.url, state_dir=folder / "var", mode="daemon", clock=self.clock)
         self.registry, problems = Registry.load(Files(folder))
         assert not problems
-        self.checks = Checks(Files(folder), self.registry)
+        self.checks = Checks(Files(folder), self.registry, Programs())
         self.deployment = deployment(folder)
         self.steps: dict[tuple[str, str], Step] = {}
         self.adapters: dict[str, ScriptedAdapter] = {}

@@ -39,8 +39,10 @@ def check(session: Session, matrix: bool, connect: bool, as_of: datetime | None,
     """Check the whole configuration: all problems in one run."""
     if as_of is not None:
         raise click.UsageError("check --as-of comes with versions in time, a later release")
+    from hub.snapshot import proved
+
     try:
-        compiled = session.compile()
+        compiled = proved(session.compile())
         snapshot, problems = compiled.snapshot, compiled.problems
     except ConfigError as error:
         snapshot, problems = None, error.problems

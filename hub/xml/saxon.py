@@ -87,6 +87,26 @@ class Program:
         return str(result)
 
 
+class Programs:
+    """The programs of a snapshot, in the order of their first use; one for all that ask for the same text."""
+
+    def __init__(self) -> None:
+        self._by_text: dict[str, Program] = {}
+
+    def get(self, name: str, text: str) -> Program:
+        return self._by_text.setdefault(text, Program(name, text))
+
+    def compile(self) -> list[Problem]:
+        """Compile all programs for this process, and return what is wrong with them."""
+        problems: list[Problem] = []
+        for program in self._by_text.values():
+            try:
+                program.compile()
+            except ConfigError as error:
+                problems += error.problems
+        return problems
+
+
 class _Engine(threading.local):
     """The engine of one process and thread."""
 

@@ -28,10 +28,10 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
         raise impossible(f"{profile.folder}/profile.yaml", "names no Schematron files")
     if not saxon.available():
         raise ConfigError([Problem("", 0, 0, "", f"schematron {saxon.MISSING}")])
-    programs = [
-        sources.program(f"{profile.folder}/{name}", read_schematron(sources.files, profile.folder, name, check.phase))
-        for name in profile.schematron
-    ]
+    programs = []
+    for name in profile.schematron:
+        text = read_schematron(sources.files, profile.folder, name, check.phase)
+        programs.append(sources.programs.get(f"{profile.folder}/{name}", text))
 
     def run(document: Document) -> Iterable[Found]:
         text = etree.tostring(document.root, encoding="unicode")

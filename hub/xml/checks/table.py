@@ -9,7 +9,7 @@ from hub.xml.checks import codelists, din91379, idref, schematron, signature, xs
 from hub.xml.checks.values import Check, Prepare, Run, Sources
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
-from hub.xml.saxon import Program
+from hub.xml.saxon import Programs
 
 CHECKS: Mapping[str, tuple[Prepare, str]] = {
     "xsd": (xsd.prepare, "schema_violation"),
@@ -25,8 +25,8 @@ CHECKS: Mapping[str, tuple[Prepare, str]] = {
 class Checks:
     """The checks of a snapshot, each prepared once for each profile."""
 
-    def __init__(self, files: Files, registry: Registry) -> None:
-        self._sources = Sources(files, registry)
+    def __init__(self, files: Files, registry: Registry, programs: Programs) -> None:
+        self._sources = Sources(files, registry, programs)
         self._prepared: dict[tuple[Check, str, str], Run] = {}
 
     def prepared(self, check: Check, profile: Profile) -> Run:
@@ -40,8 +40,3 @@ class Checks:
             prepare, _ = CHECKS[check.name]
             self._prepared[key] = prepare(check, profile, self._sources)
         return self._prepared[key]
-
-    @property
-    def programs(self) -> tuple[Program, ...]:
-        """What each worker compiles after the fork."""
-        return tuple(self._sources.programs.values())

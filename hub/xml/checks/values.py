@@ -16,7 +16,7 @@ from hub.xml.bundle import TEXT_MAX
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
-from hub.xml.saxon import Program
+from hub.xml.saxon import Programs
 
 NEEDS_THE_FULL_SCHEMA = frozenset({"xsd", "codelists", "idref", "din91379"})
 """Checks that ask the official schema; the header schema knows nothing of what they look for."""
@@ -58,11 +58,7 @@ class Sources:
 
     files: Files
     registry: Registry
-    programs: dict[str, Program] = field(default_factory=dict)  # by text: what a worker compiles after the fork
-
-    def program(self, name: str, text: str) -> Program:
-        """Return the program of a stylesheet; one for all that ask for the same."""
-        return self.programs.setdefault(text, Program(name, text))
+    programs: Programs
 
 
 @dataclass(frozen=True, slots=True)
