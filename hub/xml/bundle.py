@@ -55,8 +55,9 @@ class Bundle:
         _, body = self.files[BASE + self.main]
         with guard.COMPILE_LOCK:
             try:
-                parser = guard.trusted_parser(_Closed(self.files))
-                schema = etree.XMLSchema(etree.fromstring(body, parser, base_url=_quoted(BASE + self.main)))
+                closed = _Closed(self.files)
+                base = _quoted(BASE + self.main)
+                schema = etree.XMLSchema(etree.fromstring(body, guard.trusted_parser(closed), base_url=base))
             except (etree.XMLSchemaParseError, etree.XMLSyntaxError) as error:
                 raise ConfigError(list(self._problems(error)) or [self._problem(0, "cannot be compiled")]) from None
         skipped = [entry for entry in schema.error_log if "Failed to locate" in entry.message]
