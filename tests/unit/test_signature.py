@@ -149,7 +149,7 @@ ELSEWHERE = "is valid, but over something else than what the hub routes"
     ("attack", "text"),
     [
         (wrapped_beside, ELSEWHERE),
-        (wrapped_in_object, ELSEWHERE),
+        (wrapped_in_object, "is not valid (InvalidDigest)"),
         (over_a_part, ELSEWHERE),
         (doubled_id, "is not valid (InvalidInput)"),
     ],
