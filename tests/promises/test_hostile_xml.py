@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -26,7 +27,13 @@ import pytest
 from lxml import etree
 
 from hub.errors import Rejected
+from hub.files import Files
+from hub.xml.checks.table import Checks
+from hub.xml.checks.values import Check, Document
 from hub.xml.guard import COMPILE_LOCK, parse, trusted_parser
+from hub.xml.registry import Registry
+from hub.xml.saxon import Programs
+from tests.signing import signer
 
 if TYPE_CHECKING:
     from tests.daemon import Daemon
@@ -45,8 +52,11 @@ EXPECTED = {
     "BODY_TOO_LARGE": {"body_too_large", "limit"},
     "SCHEMA_INVALID": {"schema_violation"},
     "NO_ROUTE_OR_SCHEMA": {"unknown_type"},
+    "SIGNATURE_INVALID": {"signature"},
     "OK_ACCEPT": {"accepted"},
 }
+PORTAL = signer("portal", until=datetime.now(UTC) + timedelta(days=1))
+SIGNED = Check("signature", trust=("portal.pem",))
 AS_GOOD = {"S24": {"schema_violation"}}  # a doubled xml:id may be found by either
 
 
@@ -58,6 +68,11 @@ class Case:
     body: bytes
     charset: str | None
     expected: frozenset[str]
+
+    @property
+    def must_be_signed(self) -> bool:
+        """Tell whether it comes by the route that accepts signed messages only."""
+        return "signature" in self.expected
 
 
 class Verdict(NamedTuple):
@@ -132,6 +147,8 @@ def by_guard_schema_and_key(case: Case) -> Verdict:
         return Verdict(error.code, "\n".join(told))
     if root.tag != "{urn:xoev-de:beispiel:standard:antrag_1.0}antrag.0101":
         return Verdict("unknown_type")
+    if case.must_be_signed and (refusals := by_signature(root)):
+        return Verdict("signature", "\n".join(refusals))
     with COMPILE_LOCK:
         schema = etree.XMLSchema(etree.fromstring((HOSTILE / "cases/schema_ok.xsd").read_bytes(), trusted_parser()))
     found = KEY(root)
@@ -141,6 +158,17 @@ def by_guard_schema_and_key(case: Case) -> Verdict:
         return Verdict("schema_violation")
     key = etree.XPath("string()")(found[0])
     return Verdict("accepted", key=key) if re.fullmatch("[0-9]{8}", key, re.ASCII) else Verdict("schema_violation")
+
+
+def by_signature(root: etree._Element) -> list[str]:
+    """Return what the signature check says of a document of the standard antrag."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "portal.pem").write_text(PORTAL.pem)
+        files = Files(Path(folder))
+        registry, _ = Registry.load(files)
+        profile = registry.profiles["antrag", "1.0"]
+        run = Checks(files, registry, Programs()).prepared(SIGNED, profile)
+        return [finding.text for finding in run(Document(root, profile, datetime.now(UTC)))]
 
 
 class RunningHub:
@@ -162,11 +190,12 @@ class RunningHub:
     def __call__(self, case: Case) -> Verdict:
         media_type = f"application/xml; charset={case.charset}" if case.charset else "application/xml"
         # A key for each: that many cases share one message id is not what is judged here.
-        answer = self.daemon.hand_in(case.body, Content_Type=media_type, Idempotency_Key=str(uuid.uuid4()))
+        sender = "amt" if case.must_be_signed else "portal"
+        answer = self.daemon.hand_in(case.body, sender, Content_Type=media_type, Idempotency_Key=str(uuid.uuid4()))
         told = answer.text + self.daemon.log.read_text("utf-8")
         if answer.status_code != 202:
             return Verdict(answer.json()["code"], told)
-        return Verdict("accepted", told, self._delivered(answer.json()["id"], case.body))
+        return Verdict("accepted", told, self._delivered(answer.json()["id"], case.body, sender))
 
     def _started(self) -> Daemon:
         from tests.daemon import Daemon
@@ -178,16 +207,23 @@ class RunningHub:
             deployment.routes["municipalities"][town]["ags"] = town
         deployment.routes["inbound"]["online"] |= {"max_body": "100MB"}
         deployment.routes["routes"]["leinen"]["match"] = {"type": "antrag/1.0"}
+        deployment.file("trust/portal.pem", PORTAL.pem)
+        deployment.routes["routes"]["signed"] = {
+            "match": {"type": "antrag/1.0", "sender": "amt"},
+            "checks": [{"signature": {"trust": "trust/portal.pem"}}, "xsd"],
+            "deliver_to": ["{municipality}/leinen"],
+            "priority": 1,
+        }
         daemon = Daemon(deployment)
         daemon.start()
         return daemon
 
-    def _delivered(self, id_: str, body: bytes) -> str:
+    def _delivered(self, id_: str, body: bytes, sender: str) -> str:
         """Return the town that gets the message: exactly the bytes that were sent, and nobody else anything."""
         from tests.daemon import until
 
-        until(lambda: self.daemon.status(id_).json()["status"] == "delivered", "it is delivered")
-        (delivery,) = self.daemon.status(id_).json()["deliveries"]
+        until(lambda: self.daemon.status(id_, sender).json()["status"] == "delivered", "it is delivered")
+        (delivery,) = self.daemon.status(id_, sender).json()["deliveries"]
         (file,) = self._folder.glob(f"*/{delivery['id']}.xml")
         assert file.read_bytes() == body
         return file.parent.name
@@ -244,15 +280,8 @@ def canary(tmp_path_factory) -> Iterator[Canary]:
     server.server_close()
 
 
-NO_SIGNATURE = pytest.mark.skip(reason="comes with the signature check; until then nothing relies on a signature")
-HOSTILE_CASES = [
-    pytest.param(name, marks=NO_SIGNATURE if entry["cls"] == "SIGNATURE_INVALID" else (), id=name)
-    for name, entry in listed().items()
-]
-
-
 @pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: judge.__name__)
-@pytest.mark.parametrize("id", HOSTILE_CASES)
+@pytest.mark.parametrize("id", listed())
 def test_a_hostile_document_lands_in_its_class(id, judge, canary):
     case = load(id, canary.http, canary.file)
 
@@ -273,6 +302,20 @@ def test_the_harmless_twin_of_all_cases_is_accepted(judge):
     assert judge(case).code == "accepted"
 
 
+WRAPPED = b'<w:wrapper xmlns:w="urn:w" Id="signed">%s</w:wrapper>' % MESSAGE.partition(b"?>")[2]
+
+
+@pytest.mark.parametrize("judge", JUDGES, ids=lambda judge: judge.__name__)
+@pytest.mark.parametrize(("content", "reference", "code"), [(b"", "", "accepted"), (WRAPPED, "signed", "signature")])
+def test_a_signature_counts_for_what_is_routed_and_not_for_a_wrapped_copy(content, reference, code, judge):
+    place = b'<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#" Id="placeholder"/>'
+    message = parse(with_content(content + place))
+
+    body = etree.tostring(PORTAL.sign(message, reference=reference))
+
+    assert judge(Case("signed", body, None, frozenset({"signature"}))).code == code
+
+
 @pytest.mark.parametrize("id", sorted(BIG.keys() - listed().keys()))
 def test_a_running_hub_refuses_a_bomb_in_disguise(id: str) -> None:
     assert RUNNING_HUB(load(id)).code in load(id).expected
@@ -285,7 +328,7 @@ def test_a_running_hub_outlives_the_corpus() -> None:
 
 
 def test_every_case_of_the_corpus_has_an_expectation():
-    assert {entry["cls"] for entry in listed().values()} - EXPECTED.keys() == {"SIGNATURE_INVALID"}
+    assert {entry["cls"] for entry in listed().values()} <= EXPECTED.keys()
     assert {name for name, entry in listed().items() if entry["big"]} <= BIG.keys()
     assert len(listed()) >= 65
 
