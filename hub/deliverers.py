@@ -254,6 +254,7 @@ class Deliverers:
         self._make, self._find = make, find
         self._store, self._clock, self._owner = store, clock, owner
         self._renewed = time.monotonic()
+        self._failed = float("-inf")
         self._deliverers: dict[str, Deliverer] = {}
         self._former: dict[str, Deliverer] = {}  # of the last configuration, bringing to its end what they have
         self._lock = threading.Lock()
@@ -312,6 +313,11 @@ class Deliverers:
         """Whether the sweep runs: without it nothing is tried again."""
         return self._thread.is_alive()
 
+    @property
+    def steady(self) -> bool:
+        """Whether the store has been there for the time of a lease: else living nodes may not have renewed theirs."""
+        return time.monotonic() - self._failed > LEASE.total_seconds()
+
     def _all(self) -> list[Deliverer]:
         return [*self._deliverers.values(), *self._former.values()]
 
@@ -337,6 +343,7 @@ class Deliverers:
                     soon = self._store.next_due(now)
             except Exception as error:  # whatever it is: without the sweep nothing would ever be tried again
                 log.error("sweep_failed", exc_info=error)
+                self._failed = time.monotonic()
                 soon = None
             pause = SWEEP_SECONDS
             if soon is not None:  # new messages ring by themselves; this is for those that wait for their time

@@ -116,6 +116,11 @@ class Engine:
         self._started.set()
         log.info("hub_ready", snapshot=now.digest, count=len(now.deployment.destinations), pid=os.getpid())
 
+    @property
+    def snapshot(self) -> str:
+        """The name of the snapshot in service."""
+        return self._generations.current.digest
+
     def reload(self) -> str:
         """Put what is on disk now into service, wholly or not at all; return the snapshot's name.
 
@@ -224,8 +229,11 @@ class Engine:
     def _settle_lost(self, now: datetime | None) -> None:
         """Settle as unclear what nobody is sending any more: of a node that died, of a claim whose answer was lost.
 
-        Several nodes may find the same; the delivery's revision lets one of them settle it.
+        Several nodes may find the same; the delivery's revision lets one of them settle it. Not soon after the store
+        was away: nobody could renew meanwhile.
         """
+        if not self.deliverers.steady:
+            return
         in_hand = self.deliverers.in_hand()  # first: what is settled meanwhile is no longer found
         for delivery in self.store.lost(now):
             if delivery.id in in_hand:

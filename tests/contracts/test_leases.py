@@ -146,9 +146,7 @@ def test_what_a_dead_thread_leaves_in_the_queue_is_taken_up_by_another(
     for number in range(4):
         store.accept(acceptance(f"m-{number}"))
 
-    node.deliverers.wake([GEWERBE])
-    until(lambda: store.counts().get((GEWERBE, "sending")) == 2, "two attempts were never recorded")
-    node.deliverers.wake([GEWERBE])
+    node.deliverers.start()
     until(lambda: store.counts() == {(GEWERBE, "sending"): 2, (GEWERBE, "delivered"): 2}, "the others are delivered")
 
     assert node.deliverers.in_hand() == set()
@@ -284,3 +282,30 @@ def test_a_node_renews_nothing_of_another_and_its_late_outcome_is_fenced(
     awake.adapter.gate.set()
     until(lambda: first.delivery(given.id).state is State.DELIVERED, "the one that has it says how it ended")
     assert awake.deliverers.stop(60)
+
+
+def test_nothing_is_called_lost_soon_after_the_store_was_away(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, quick: None
+):
+    """A database that was away for longer than a lease: who lives renews first."""
+    due, away = engine.store.due, threading.Event()
+
+    def sometimes(now: datetime) -> object:
+        if away.is_set():
+            raise Unavailable("the server restarts")
+        return due(now)
+
+    monkeypatch.setattr(engine.store, "due", sometimes)
+    monkeypatch.setattr(module, "LEASE", timedelta(seconds=3600))
+    engine.start()
+    away.set()
+    until(lambda: not engine.deliverers.steady, "it has seen that the store is away")
+    away.clear()
+    engine.store.accept(acceptance("m-1"))
+    engine.store.claim(GEWERBE, now=NOW, limit=1, owner="another node", lease=AT_ONCE)
+    engine._settle_lost(utc_now())
+    before = engine.store.counts()
+    monkeypatch.setattr(module, "LEASE", AT_ONCE)
+
+    until(lambda: engine.store.counts() == {(GEWERBE, "waiting"): 1}, "it is settled when the time is over")
+    assert before == {(GEWERBE, "sending"): 1}
