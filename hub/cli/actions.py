@@ -29,6 +29,7 @@ from hub.cli.common import (
 from hub.cli.finding import filter_of, filters
 from hub.cli.session import Session
 from hub.errors import ConfigError
+from hub.outcome import Reason
 
 if TYPE_CHECKING:
     from hub.jobs import Jobs
@@ -265,6 +266,9 @@ def resume(session: Session, destination: str, reason: str) -> None:
     """Let a paused or blocked destination go on."""
     hub = session.hub()
     _refuse_unknown(session, hub, destination)
+    if any(one.destination == destination and one.reason == Reason.ROUTE_GONE for one in hub.store.controls(now())):
+        say(f"{destination} is not configured; it goes on by itself when it is again")
+        raise click.exceptions.Exit(FAILED)
     held = hub.resume(destination, check_reason(reason))
     say(f"{destination} goes on" if held else f"{destination} was not held back")
     raise click.exceptions.Exit(OK if held else FAILED)

@@ -17,6 +17,7 @@ import click
 from hub.cli.common import FAILED, OK, json_option, now, printable, put_items
 from hub.cli.session import Session
 from hub.errors import ConfigError, Unavailable
+from hub.outcome import Reason
 
 if TYPE_CHECKING:
     from hub.deployment import Deployment
@@ -90,6 +91,8 @@ def _examine(session: Session) -> Iterator[Complaint]:
 
 
 def _held(control: Control) -> Complaint:
+    if control.reason == Reason.ROUTE_GONE:
+        return _gone_complaint(control.destination)
     until = f" until {control.until.astimezone():%Y-%m-%d %H:%M}" if control.until else ""
     text = f"{control.destination} since {control.since.astimezone():%Y-%m-%d %H:%M}{until}: {control.reason}"
     blocked = control.kind == "blocked"
@@ -122,6 +125,11 @@ def _gone(deployment: Deployment, store: Store) -> Iterator[Complaint]:
         for destination, state in store.counts()
         if state in ("waiting", "taken") and destination and destination not in deployment.destinations
     }
-    for name in sorted(gone):
-        next_ = f"configure it again, or xoev-hub replay --destination {name} --state waiting --reason …"
-        yield Complaint("route gone", f"{name} has waiting deliveries but is not configured", next_)
+    named = {control.destination for control in store.controls(now()) if control.reason == Reason.ROUTE_GONE}
+    for name in sorted(gone - named):
+        yield _gone_complaint(name)
+
+
+def _gone_complaint(name: str) -> Complaint:
+    next_ = f"configure it again, or xoev-hub replay --destination {name} --state waiting --reason …"
+    return Complaint("route gone", f"{name} has waiting deliveries but is not configured", next_)

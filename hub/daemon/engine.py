@@ -18,6 +18,7 @@ from hub.config.process import ProcessSettings
 from hub.daemon.desk import Desk
 from hub.daemon.generation import Generation, Generations
 from hub.daemon.sources import Sources
+from hub.daemon.vanished import hold_vanished, is_vanished
 from hub.deliverers import Deliverer, Deliverers, Slots
 from hub.deployment import Destination, KeepRejected
 from hub.dispatch import Attempt, Dispatch, blocks
@@ -42,6 +43,7 @@ DRAIN_SECONDS = 30.0
 JOBS_EVERY_SECONDS = 0.5
 UNBLOCK_SECONDS = 2
 WATCH_SECONDS = 2
+VANISHED_SECONDS = 5
 LOST_SECONDS = 5
 RETENTION_SECONDS = 60
 ERASE_BATCH = 500
@@ -101,13 +103,15 @@ class Engine:
         # SQLite: the lock is ours, so whoever was sending is gone. PostgreSQL: the lease says so.
         self._settle_lost(None if self.store.exclusive else utc_now())
         for control in self.store.controls(utc_now()):
-            if control.kind == "blocked":  # a new start is a new try
+            if control.kind == "blocked" and not is_vanished(control):  # a new start is a new try
                 self.store.release(control.destination, by="hub", now=utc_now(), kind="blocked")
+        self._hold_vanished()
         self.deliverers.start()
         self._jobs_thread.start()
         self.store.listen(self.deliverers.wake, self._jobs_bell.set)
         self.schedule.every(UNBLOCK_SECONDS, "unblock", self._unblock)
         self.schedule.every(WATCH_SECONDS, "watch", self._watch_store)
+        self.schedule.every(VANISHED_SECONDS, "vanished", self._hold_vanished)
         self.schedule.every(RETENTION_SECONDS, "retention", self._retention)
         self.schedule.every(LOST_SECONDS, "lost", lambda: self._settle_lost(utc_now()))
         self.schedule.start()
@@ -141,6 +145,7 @@ class Engine:
                 fresh.retire()
                 raise
             self.deliverers.renew()
+            self._hold_vanished()
             log.info("hub_reloaded", snapshot=fresh.digest, count=len(fresh.deployment.destinations))
             return fresh.digest
 
@@ -263,6 +268,13 @@ class Engine:
             if self._fingerprints.setdefault(control.destination, fingerprint) != fingerprint:
                 self._fingerprints[control.destination] = fingerprint
                 self._release(control)
+
+    def _hold_vanished(self) -> None:
+        try:
+            back = hold_vanished(self.store, self._generations.current.deployment.destinations, utc_now())
+        except Unavailable:
+            return  # the next look does it
+        self.deliverers.wake(back)
 
     def _fingerprint(self, destination: Destination) -> str:
         return self._generations.current.endpoints.fingerprint(destination.settings)

@@ -263,6 +263,9 @@ class Store(Protocol):
     def due(self, now: datetime) -> Sequence[str]:
         """Return the destinations that have a due delivery and are not held back. One query over all."""
 
+    def waiting(self) -> Sequence[str]:
+        """Return the destinations for which something waits, due or not, held back or not."""
+
     def next_due(self, now: datetime) -> datetime | None:
         """Return when the earliest delivery that is not due yet becomes due."""
 

@@ -162,6 +162,11 @@ _NEXT_DUE = sa.select(
 _NEXT_END = sa.select(sa.func.min(control.c.until)).where(standing(_now))
 
 
+def select_waiting(connection: sa.Connection) -> list[str]:
+    """Read the destinations with something waiting, by one step in the index each."""
+    return list(connection.execute(sa.select(_waiting_at.c.name).where(_waiting_at.c.name.is_not(None))).scalars())
+
+
 def select_due(connection: sa.Connection, now: datetime) -> list[str]:
     """Read the destinations for which a claim would return something."""
     rows = connection.execute(_DUE, {"now": now}).all()

@@ -14,6 +14,8 @@ from hub.store.rows import control_of, end_of
 from hub.store.tables import Instant, control
 from hub.store.writer import Verb
 
+PAUSED = "paused"
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -67,6 +69,24 @@ def select_blocked(connection: sa.Connection, now: datetime) -> set[str]:
     """Read the destinations that are blocked now: their waiting deliveries need attention."""
     statement = sa.select(control.c.destination).where(standing(sa.literal(now, Instant)), control.c.kind == "blocked")
     return set(connection.execute(statement).scalars())
+
+
+def select_holds(connection: sa.Connection, now: datetime) -> dict[str, str]:
+    """Read why each destination is held back now: ``paused``, or the reason why it is blocked, which goes first."""
+    kinds = sa.select(control).where(standing(sa.literal(now, Instant))).order_by(control.c.kind.desc(), control.c.id)
+    rows = connection.execute(kinds).mappings()  # paused before blocked, so that the latter has the last word
+    return {row["destination"]: PAUSED if row["kind"] == PAUSED else row["reason"] for row in rows}
+
+
+def held_because(reason: str, now: datetime) -> sa.Select[tuple[str]]:
+    """Return the query for the destinations that are held back for a reason, as :func:`select_holds` tells it."""
+    stands = standing(sa.literal(now, Instant))
+    blocked = sa.select(control.c.destination).where(stands, control.c.kind == "blocked")
+    if reason == PAUSED:
+        return sa.select(control.c.destination).where(
+            stands, control.c.kind == PAUSED, control.c.destination.not_in(blocked)
+        )
+    return blocked.where(control.c.reason == reason)
 
 
 def select_spans(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from hub.delivery import Delivery, Event, State
 from hub.errors import StoreError
 from hub.message import DeliveryId
 from hub.store.api import Filter, MessageRecord
-from hub.store.holding import select_blocked, standing
+from hub.store.holding import PAUSED, held_because, select_blocked, select_holds, standing
 from hub.store.rows import TYPE_COLUMNS, VALUE, delivery_of, event_of, type_of
 from hub.store.tables import (
     DEAD,
@@ -95,7 +96,8 @@ def find_deliveries(
         .order_by(delivery.c.seq)
         .limit(limit)
     )
-    return [delivery_of(row) for row in connection.execute(statement).mappings()]
+    holds = select_holds(connection, now)
+    return [_as_shown(delivery_of(row), holds) for row in connection.execute(statement).mappings()]
 
 
 def select_delivery(connection: sa.Connection, id_: str) -> Delivery | None:
@@ -115,12 +117,13 @@ def _records(connection: sa.Connection, rows: Sequence[sa.RowMapping], now: date
     ids = [row["id"] for row in rows]
     deliveries = _deliveries_of(connection, ids)
     values = _values_of(connection, ids)
-    blocked = select_blocked(connection, now)
+    holds = select_holds(connection, now)
+    blocked = {destination for destination, reason in holds.items() if reason != PAUSED}
     return [
         MessageRecord(
             **{name: row[name] for name in _RECORD_COLUMNS},
             type=type_of(row),
-            deliveries=tuple(deliveries[row["id"]]),
+            deliveries=tuple(_as_shown(one, holds) for one in deliveries[row["id"]]),
             status=status_of(row["verdict"], deliveries[row["id"]], blocked),
             values=values[row["id"]],
         )
@@ -132,6 +135,12 @@ _RECORD_COLUMNS = (
     "seq", "id", "verdict", "code", "source", "sender", "owner", "recipient", "test", "received_at", "sha256",
     "snapshot", "parent_id",
 )  # fmt: skip
+
+
+def _as_shown(one: Delivery, holds: Mapping[str, str]) -> Delivery:
+    """Return a delivery with the reason why it waits now: its last attempt, or that its destination is held back."""
+    reason = holds.get(one.destination or "") if one.state is State.WAITING else None
+    return one if reason is None else replace(one, reason=reason)
 
 
 def _deliveries_of(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, list[Delivery]]:
@@ -196,10 +205,18 @@ def _delivery_conditions(filter_: Filter, now: datetime) -> list[Condition]:
     if filter_.destination is not None:
         conditions.append(delivery.c.destination == filter_.destination)
     if filter_.reason is not None:
-        conditions.append(delivery.c.reason == filter_.reason)
+        conditions.append(_is_shown_with(filter_.reason, now))
     if filter_.state is not None:
         conditions.append(_in_state(filter_.state, now))
     return conditions
+
+
+def _is_shown_with(reason: str, now: datetime) -> Condition:
+    """Return the condition that a delivery is shown with a reason: what :func:`_as_shown` says, as a query."""
+    held = sa.select(control.c.destination).where(standing(sa.literal(now, Instant)))
+    waits_held = sa.and_(delivery.c.state == WAITING, delivery.c.destination.in_(held))
+    because = sa.and_(delivery.c.state == WAITING, delivery.c.destination.in_(held_because(reason, now)))
+    return sa.or_(sa.and_(delivery.c.reason == reason, ~waits_held), because)
 
 
 def _in_state(state: str, now: datetime) -> Condition:

@@ -117,6 +117,10 @@ class SqlStore:
     def due(self, now: datetime) -> Sequence[str]:
         return self._read(claiming.select_due, now)
 
+    def waiting(self) -> Sequence[str]:
+        with self._reading() as connection:
+            return claiming.select_waiting(connection)
+
     def next_due(self, now: datetime) -> datetime | None:
         return self._read(claiming.select_next_due, now)
 

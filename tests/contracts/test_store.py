@@ -143,6 +143,15 @@ def test_due_names_the_destinations_that_have_something_to_send(store: SqlStore)
     assert store.next_due(NOW + 60 * SECOND) is None
 
 
+def test_waiting_names_every_destination_that_something_waits_for(store: SqlStore):
+    store.accept(acceptance(destinations=("a/x", "b/x", "c/x"), order_key="k"))
+    store.accept(acceptance(destinations=("d/x", "b/x"), due_at=NOW + 60 * SECOND))
+    store.hold(Control("b/x", "paused", "Wartung", NOW, "op"))
+    claim_one(store, "c/x")
+
+    assert sorted(store.waiting()) == ["a/x", "b/x", "d/x"]
+
+
 def test_a_claim_takes_the_oldest_due_and_counts_the_attempt(store: SqlStore):
     late = store.accept(acceptance(due_at=NOW - SECOND))
     early = store.accept(acceptance(due_at=NOW - 2 * SECOND))

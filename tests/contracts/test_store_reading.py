@@ -105,6 +105,38 @@ def test_a_status_is_the_first_that_fits(store: SqlStore):
         store.find(Filter(state="lost"))
 
 
+def test_what_waits_for_a_held_destination_is_shown_and_found_with_the_reason_of_the_hold(store: SqlStore):
+    for sender, destination in (("a", "a/x"), ("b", "b/x"), ("c", "c/x"), ("d", "d/x")):
+        store.accept(acceptance(sender=sender, destinations=(destination,)))
+    settle(store, claim_one(store, "a/x"), EventKind.DEFERRED, reason="unreachable")
+    settle(store, claim_one(store, "d/x"), EventKind.DEFERRED, reason="unreachable")
+    store.hold(Control("a/x", "paused", "Wartung", NOW, "op"))
+    store.hold(Control("b/x", "paused", "Wartung", NOW, "op"))
+    store.hold(Control("b/x", "blocked", "route_gone", NOW, "hub"))
+    store.hold(Control("c/x", "paused", "Wartung", NOW, "op", until=NOW))  # is over
+
+    shown = {record.sender: record.deliveries[0].reason for record in store.find(Filter())[0]}
+
+    assert shown == {"a": "paused", "b": "route_gone", "c": "", "d": "unreachable"}
+    assert {one.destination: one.reason for one in store.find_deliveries(Filter())} == {
+        "a/x": "paused", "b/x": "route_gone", "c/x": "", "d/x": "unreachable",
+    }  # fmt: skip
+    for reason, senders in (("paused", ["a"]), ("route_gone", ["b"]), ("unreachable", ["d"]), ("peer_tls", [])):
+        assert found(store, reason=reason) == senders
+        assert found(store, reason=reason, state="waiting") == senders
+        assert len(store.find_deliveries(Filter(reason=reason))) == len(senders)
+    assert found(store, state="attention") == ["b"]
+
+
+def test_a_hold_says_nothing_of_what_does_not_wait(store: SqlStore):
+    store.accept(acceptance(sender="a", dead="refused"))
+    store.hold(Control(GEWERBE, "blocked", "peer_tls", NOW, "hub"))
+
+    assert found(store, reason="refused") == ["a"]
+    assert found(store, reason="peer_tls") == []
+    assert store.find(Filter())[0][0].deliveries[0].reason == "refused"
+
+
 def test_a_reference_of_any_kind_finds_its_message_and_a_reply_shows_its_values(store: SqlStore):
     store.accept(acceptance(sender="a", references=(Reference("sender_reference", "R-1"), Reference("key:az", "77"))))
     store.accept(acceptance(sender="b", references=(Reference("key:az", "78"),)))

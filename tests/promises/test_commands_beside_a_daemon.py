@@ -169,7 +169,7 @@ def test_a_paused_destination_waits_until_it_is_resumed(hub: Daemon) -> None:
     resumed = hub.cli("resume", "leer/leinen", *REASON)
 
     assert (paused.returncode, resumed.returncode) == (0, 0)
-    assert waiting["deliveries"][0]["state"] == "waiting"
+    assert (waiting["deliveries"][0]["state"], waiting["deliveries"][0]["reason"]) == ("waiting", "paused")
     assert [one["needs_person"] for one in json.loads(doctor.stdout)["items"] if one["what"] == "paused"] == [False]
     until(lambda: having(hub, id_, "delivered"), "it goes on")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -133,20 +134,110 @@ def test_a_signal_reloads_as_the_command_does(hub: Daemon) -> None:
     until(lambda: list((hub.deployment.folder / "out" / "ost").glob("*.xml")), "its message arrives")
 
 
-def test_a_destination_that_vanished_keeps_its_deliveries_and_doctor_names_it(hub: Daemon) -> None:
-    (hub.deployment.folder / "out" / "nord").rmdir()  # not mounted: deliveries wait
-    id_ = hub.hand_in(leinen()).json()["id"]
-    until(lambda: hub.show(id_)["deliveries"][0]["attempts"], "a first attempt")
-    del hub.deployment.routes["municipalities"]["nordheim"]["procedures"]["leinen"]
+def without(hub: Daemon, town: str) -> None:
+    """Take a town's destination out of the configuration, and reload."""
+    del hub.deployment.routes["municipalities"][town]["procedures"]["leinen"]
+    hub.deployment.write()
+    done = hub.cli("reload")
+    assert done.returncode == 0, done.stderr
+
+
+def vanished(hub: Daemon, *, tried: bool = False) -> str:
+    """Return a message that waits for a destination that has vanished since; perhaps it was tried before."""
+    if tried:
+        (hub.deployment.folder / "out" / "nord").rmdir()  # not mounted: deliveries wait
+    else:
+        assert hub.cli("pause", "nordheim/leinen", "--reason", "Wartung").returncode == 0
+    id_: str = hub.hand_in(leinen()).json()["id"]
+    if tried:
+        until(lambda: hub.show(id_)["deliveries"][0]["attempts"], "a first attempt")
+    without(hub, "nordheim")
+    return id_
+
+
+def test_a_destination_that_vanished_keeps_its_deliveries_and_every_listing_says_so(hub: Daemon) -> None:
+    id_ = vanished(hub, tried=True)
+
+    shown = hub.show(id_)
+    (delivery,) = shown["deliveries"]
+    assert (shown["status"], delivery["state"], delivery["reason"]) == ("attention", "waiting", "route_gone")
+    assert [one["id"] for one in hub.messages("--reason", "route_gone")] == [id_]
+    assert [one["id"] for one in hub.messages("--state", "attention")] == [id_]
+    assert "route_gone" in hub.cli("messages", "list").stdout
+    assert [one["reason"] for one in hub.status(id_).json()["deliveries"]] == ["route_gone"]
+    doctor = hub.cli("doctor", "--json")
+    assert doctor.returncode == 1
+    (complaint,) = json.loads(doctor.stdout)["items"]
+    assert (complaint["what"], complaint["needs_person"]) == ("route gone", True)
+    assert "nordheim/leinen" in complaint["text"]
+    resumed = hub.cli("resume", "nordheim/leinen", "--reason", "los")
+    assert (resumed.returncode, "is not configured" in resumed.stderr) == (1, True)
+
+
+def test_it_flows_on_when_the_destination_comes_back(hub: Daemon) -> None:
+    id_ = vanished(hub, tried=True)
+    hub.signal(signal.SIGTERM)
+    hub.wait()
+    hub.start()  # a new start without it changes nothing
+    assert hub.show(id_)["deliveries"][0]["reason"] == "route_gone"
+    hub.deployment.procedure("nordheim", "leinen", folder_out("out/nord"))
     hub.deployment.write()
 
     assert hub.cli("reload").returncode == 0
 
-    (delivery,) = hub.show(id_)["deliveries"]
-    assert delivery["state"] == "waiting"
-    doctor = hub.cli("doctor")
-    assert doctor.returncode == 1
-    assert "nordheim/leinen" in doctor.stdout
+    until(lambda: hub.show(id_)["status"] == "delivered", "it is delivered")
+    assert len(list((hub.deployment.folder / "out" / "nord").glob("*.xml"))) == 1
+    assert hub.cli("doctor").returncode == 0
+
+
+def test_what_waits_for_a_vanished_destination_can_be_planned_anew(hub: Daemon) -> None:
+    id_ = vanished(hub)
+    hub.deployment.procedure("nordheim", "leinen2", folder_out("out/neu"))
+    hub.deployment.routes["routes"]["leinen"]["deliver_to"] = ["{municipality}/leinen2"]
+    del hub.deployment.routes["municipalities"]["suedheim"]
+    hub.deployment.write()
+    assert hub.cli("reload").returncode == 0
+
+    done = hub.cli("replan", id_, "--reason", "neues Verfahren")
+
+    assert done.returncode == 0, done.stderr
+    until(lambda: list((hub.deployment.folder / "out" / "neu").glob("*.xml")), "it arrives")
+    old, new = hub.show(id_)["deliveries"]
+    assert (old["state"], old["reason"], new["destination"]) == ("closed", "superseded", "nordheim/leinen2")
+    assert hub.cli("resume", "nordheim/leinen", "--reason", "Wartung beendet").returncode == 0  # it was paused, too
+    until(lambda: hub.cli("doctor").returncode == 0, "nothing waits any more, so nobody complains")
+
+
+def test_what_waits_for_a_vanished_destination_can_be_closed(hub: Daemon) -> None:
+    id_ = vanished(hub, tried=True)
+
+    done = hub.cli("close", id_, "--as", "delivered-otherwise", "--reason", "per Fax")
+
+    assert done.returncode == 0, done.stderr
+    assert hub.show(id_)["status"] == "closed"
+    until(lambda: hub.cli("doctor").returncode == 0, "nothing waits any more, so nobody complains")
+
+
+def test_after_a_reload_explain_tells_what_was_decided_before(hub: Daemon) -> None:
+    id_ = hub.hand_in(leinen()).json()["id"]
+    hub.deployment.procedure("nordheim", "leinen2", folder_out("out/neu"))
+    hub.deployment.routes["routes"]["leinen"]["deliver_to"] = ["{municipality}/leinen2"]
+    del hub.deployment.routes["municipalities"]["suedheim"]
+    hub.deployment.write()
+    assert hub.cli("reload").returncode == 0
+
+    done = hub.cli("explain", "--message", id_, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert "Jürgen Müßig" not in done.stdout + done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["repeated"]["exactly"]
+    assert [one["destination"] for one in shown["plan"]] == ["nordheim/leinen"]
+    assert [one["destination"] for one in shown["today"]["plan"]] == ["nordheim/leinen2"]
+    assert [(one["what"], one["destination"]) for one in shown["differences"]] == [
+        ("destination", "nordheim/leinen"), ("destination", "nordheim/leinen2"),
+    ]  # fmt: skip
+    assert hub.hand_in(leinen()).status_code == 202
 
 
 def test_without_a_daemon_reload_says_so(tmp_path: Path) -> None:
