@@ -1,7 +1,7 @@
 """``doctor``: what needs a person, with the next step. It looks at everything and changes nothing.
 
 needs a person (exit code 1)   a configuration that cannot be used, no store, dead deliveries, a blocked destination,
-deliveries waiting for a destination that is configured no more
+deliveries waiting for a destination that is configured no more; files that changed since the running hub read them
 information (exit code 0)      a paused destination: somebody wanted it so; a job that has not run yet
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hub.store.api import Control, Store
 
 PAGE = 1000
+NAMED_MAX = 10  # files in one complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def _examine(session: Session) -> Iterator[Complaint]:
     yield from _dead(store)
     if deployment is not None:
         yield from _gone(deployment, store)
+    yield from _changed(session, store)
     for job in store.open_jobs():
         text = f"{job.kind} of {job.actor}: {len(job.results)} of {len(job.items)} done"
         yield Complaint("job", text, "the daemon goes on with it: xoev-hub run", needs_person=False)
@@ -133,3 +135,19 @@ def _gone(deployment: Deployment, store: Store) -> Iterator[Complaint]:
 def _gone_complaint(name: str) -> Complaint:
     next_ = f"configure it again, or xoev-hub replay --destination {name} --state waiting --reason …"
     return Complaint("route gone", f"{name} has waiting deliveries but is not configured", next_)
+
+
+def _changed(session: Session, store: Store) -> Iterator[Complaint]:
+    """Yield the files that are not as the running hub has read them: what counts is what it has read."""
+    from hub.daemon.control import ask
+
+    try:
+        answer = ask(session.settings.state_dir, {"do": "snapshot"})
+    except (OSError, ConfigError):
+        return  # nothing runs here: the next start reads what is there
+    kept = store.snapshot(str(answer.get("snapshot")))
+    changed = session.changed_since(kept) if kept is not None else []
+    if changed:
+        more = f" and {len(changed) - NAMED_MAX} more" if len(changed) > NAMED_MAX else ""
+        text = f"not as the running hub has read them: {', '.join(changed[:NAMED_MAX])}{more}"
+        yield Complaint("changed files", text, "xoev-hub reload, or put them back")

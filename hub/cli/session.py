@@ -14,6 +14,8 @@ from hub.errors import ConfigError, Problem, StoreBusy, StoreError, Unavailable
 from hub.files import Files
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hub.config.process import ProcessSettings
     from hub.deployment import Deployment
     from hub.inspection import Snapshot
@@ -102,6 +104,12 @@ class Session:
 
         store.keep_snapshot(snapshot.digest, self._files.contents, versions(), now())
 
+    def changed_since(self, kept: Mapping[str, bytes]) -> list[str]:
+        """Return the files that are not as they were in a snapshot, or are new to what was compiled here."""
+        read = self._files.contents
+        changed = [name for name, body in kept.items() if _on_disk(self._files, name) != body]
+        return sorted({*changed, *(name for name in read if name not in kept)})
+
     def hub(self) -> Hub:
         """Return the service over the existing store."""
         from hub.service import Hub
@@ -112,6 +120,13 @@ class Session:
         """Give back what was opened."""
         if self._store is not None:
             self._store.close()
+
+
+def _on_disk(files: Files, name: str) -> bytes | None:
+    try:
+        return files.read(name)
+    except OSError:
+        return None
 
 
 def _refuse_foreign(url: str) -> None:
