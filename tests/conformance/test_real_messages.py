@@ -7,12 +7,15 @@ The corpus lies beside the checkout and is no part of it: its licences differ, s
 from __future__ import annotations
 
 import json
-import os
+from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lxml import etree
 
 from hub.errors import Rejected
 from hub.files import Files
@@ -21,9 +24,10 @@ from hub.xml import guard
 from hub.xml.detection import detect
 from hub.xml.header import read
 from hub.xml.registry import Registry
+from tests.official import CORPUS
+from tests.rewriting import rewritten
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CORPUS = Path(os.environ.get("XOEV_HUB_CORPUS") or CHECKOUT.parent / "shared" / "xoev")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 SERVED = {
@@ -141,6 +145,24 @@ def test_a_valid_message_has_a_header_without_errors(name):
 
     errors = [one for one in found.reading.findings if one.level == "error"]
     assert errors == []
+
+
+@pytest.mark.parametrize("name", [name for name in HEADERS if not name.endswith("/bp_plan.gml")])  # of two towns
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_header_is_found_however_its_message_is_written(name, data):
+    root = guard.parse((CORPUS / name).read_bytes())
+    for child in list(root):
+        if len(list(child.iter())) > 100:  # part of a body, and only slow
+            root.remove(child)
+    expected = detect(root)
+
+    found = detect(guard.parse(data.draw(rewritten(etree.tostring(root, encoding="unicode")))))
+
+    assert (found.form, found.reading.header) == (expected.form, expected.reading.header)
+    assert Counter((one.level, one.text) for one in found.reading.findings) == Counter(
+        (one.level, one.text) for one in expected.reading.findings
+    )
 
 
 def errors(name: str) -> list[Finding]:

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from bench.official import CORPUS, OFFICIAL, SCHEMAS, instances, real
 from hub.errors import Rejected
 from hub.files import Files
 from hub.intake import Intake
@@ -29,6 +28,7 @@ from hub.store import open_store
 from hub.testing.clock import SettableClock
 from hub.xml.registry import Registry
 from tests.mutating import MARKER, mutated
+from tests.official import CORPUS, OFFICIAL, SCHEMAS, instances, real
 from tests.saying import said
 from tests.standards import MESSAGES
 
