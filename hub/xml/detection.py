@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 from lxml import etree
 
@@ -19,6 +20,7 @@ from hub.xml.forms import FORMS, HeaderForm
 from hub.xml.header import Node, Reading, read_form
 from hub.xml.xpath import select, text_of
 
+NODES_MAX = 5_000  # looked at in one place: an unknown document must not cost more than to read it
 TEXT_MAX = 200  # characters of what a document says of its standard and version
 OSCI = "http://www.osci.eu/ws/2014/10/transport"
 
@@ -67,7 +69,8 @@ def _walked(root: etree._Element, steps: Sequence[str]) -> list[Node]:
     for step in steps:
         if step.startswith("@"):
             return [value for element in elements if (value := element.get(step[1:])) is not None]
-        elements = [child for element in elements for child in element.iterchildren(step)]
+        children = (child for element in elements for child in element.iterchildren(step))
+        elements = list(islice(children, NODES_MAX))
     return list(elements)
 
 
