@@ -7,6 +7,7 @@ written. What was found in real messages decides the rest:
     version not here                              list_version_unknown    warning, an error under ``strict``
     version "", "0" or none                       the newest here counts; an error under ``strict``
     list not here, nor its codes in the schema    list_unknown            error: nobody has looked at the code
+    listURI ""                                    list_unnamed            warning, an error under ``strict``
 """
 
 from __future__ import annotations
@@ -60,9 +61,11 @@ class _Coded:
     def findings(self, lists: Mapping[str, Mapping[str, CodeList]], level: str) -> Iterator[Found]:
         versions = lists.get(self._uri or "")
         if versions is None:
-            if not self._is_closed() and not (self._uri is None and self._version is None):
-                text = f"the code list {_shown(self._uri or '')} is not here, so nobody has looked at the code"
+            if self._uri and not self._is_closed():
+                text = f"the code list {_shown(self._uri)} is not here, so nobody has looked at the code"
                 yield Found("list_unknown", self._code, text)
+            elif (self._uri is not None or self._version is not None) and not self._is_closed():
+                yield Found("list_unnamed", self._node, "names no code list, so nobody can look at the code", level)
             return
         found = versions.get(self._version or "")
         if found is None:
