@@ -124,14 +124,6 @@ def test_a_code_of_a_list_that_is_not_here_is_an_error_unless_the_schema_lists_t
     assert rules(found) == [("list_unknown", "error", "/akte/frei[1]/code")]
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("<CodeList><Identification/></CodeList>", "is no genericode"),
-        (code_list("1", "A").replace('Ref="SCHLUESSEL"', 'Ref="fehlt"'), "names no key column"),
-        ("<CodeList>", "is not well-formed"),
-    ],
-)
 @pytest.mark.parametrize(("strict", "level"), [(False, "warning"), (True, "error")])
 def test_a_code_whose_list_has_no_name_cannot_be_looked_up(tmp_path, strict, level):
     text = document(TITLE + '<frei listURI="" listVersionID=""><code xmlns="">1</code></frei>')
@@ -141,6 +133,14 @@ def test_a_code_whose_list_has_no_name_cannot_be_looked_up(tmp_path, strict, lev
     assert rules(found) == [("list_unnamed", level, "/akte/frei")]
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<CodeList><Identification/></CodeList>", "is no genericode"),
+        (code_list("1", "A").replace('Ref="SCHLUESSEL"', 'Ref="fehlt"'), "names no key column"),
+        ("<CodeList>", "is not well-formed"),
+    ],
+)
 def test_a_code_list_that_cannot_be_read_is_a_problem_of_its_file(tmp_path, text, problem):
     with pytest.raises(ConfigError, match=problem) as caught:
         findings(tmp_path, Check("codelists"), document(TITLE), {"codes/a.xml": text}, "codelists: [codes/a.xml]\n")
