@@ -17,6 +17,7 @@ import pytest
 
 from hub.files import Files
 from hub.xml import guard
+from hub.xml.header import read
 from hub.xml.registry import Registry
 from tests.command import Done, command
 
@@ -162,3 +163,37 @@ def test_a_message_gets_the_verdict_of_the_official_schema(name: str, registry: 
 
     assert profile.level == "full"
     assert (registry.schema(profile).validate(root) == ()) == verdicts()[name]
+
+
+@cache
+def headers() -> dict[str, dict[str, str]]:
+    """Return the facts of each message whose standard is imported."""
+    if not CORPUS.is_dir():
+        return {}
+    found = json.loads((CORPUS / "headers.json").read_text("utf-8"))
+    known = {name: facts for name, facts in found.items() if name.partition("/")[0] in RELEASES}
+    return {name: facts for name, facts in known.items() if not any(part in name for part in (*NO_ROOT, "/intrp/"))}
+
+
+@pytest.mark.parametrize("name", headers())
+def test_the_header_of_a_message_is_read_by_the_profile_that_came_with_its_release(
+    name: str, registry: Registry
+) -> None:
+    root = guard.parse((CORPUS / name).read_bytes())
+
+    header = read(root, registry.identify(root, NOW)).header
+
+    facts = headers()[name]
+    prefix = {"ubl": "leitweg:", "cii": "leitweg:", "xplan": "ags:"}.get(facts["kind"], "")
+    assert header.type.name == facts["root"]
+    assert header.test == ("test" in facts)
+    for key, value in [
+        ("uuid", header.message_id),
+        ("typ", header.type_code),
+        ("zeit", header.created_at),
+        ("leser", header.reader.removeprefix(prefix) if header.reader else None),
+        ("autor", header.author),
+        ("referenz", header.references.get("referenzUUID")),
+        ("dienst", header.references.get("dvdvDienstkennung")),
+    ]:
+        assert key not in facts or value == facts[key], key
