@@ -26,6 +26,8 @@ from hub.store.api import Acceptance, MessageRecord, Payload, PayloadRole, Refer
 
 log = get_log(__name__)
 
+DIGEST_BYTES_MIN = 1_000_000
+
 
 class Planning(Protocol):
     """A snapshot that can inspect: the pool of the daemon, or the one snapshot of a command."""
@@ -198,7 +200,9 @@ def deliveries_of(
                 extra.append(findings_payload(one.findings, one.heading.id))
         elif not unchanged:
             body = incoming.body if one.body is None else one.body
-            key = (body, one.content_type, json.dumps(dict(one.headers), sort_keys=True))
+            # Python hashes bytes with every other thread waiting, 100 ms for a large body; hashlib does not.
+            content = body if len(body) < DIGEST_BYTES_MIN else hashlib.sha256(body).digest()
+            key = (content, one.content_type, json.dumps(dict(one.headers), sort_keys=True))
             fresh = Payload(new_id(), PayloadRole.OUTGOING, body, one.content_type, headers=one.headers)
             payload_id = payloads.setdefault(key, fresh).id
         deliveries.append(

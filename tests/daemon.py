@@ -108,7 +108,7 @@ class Daemon:
         below, found = [self.process.pid], set()
         while below:
             pid = below.pop()
-            children = [child for child in _children(pid) if "hub.worker" in _text(Path(f"/proc/{child}/cmdline"))]
+            children = [child for child in children_of(pid) if "hub.worker" in _text(Path(f"/proc/{child}/cmdline"))]
             below += children
             found |= {pid} if not children else set()
         return found - {self.process.pid}
@@ -187,7 +187,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
     return value
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in _text(path).split()]
 
 

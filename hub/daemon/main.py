@@ -20,6 +20,7 @@ from hub.daemon.control import ControlDoor
 from hub.daemon.engine import Engine
 from hub.errors import ConfigError, HubError
 from hub.log import get_log
+from hub.memory import give_back_large_blocks
 
 log = get_log(__name__)
 
@@ -33,6 +34,7 @@ def run(config: Path, settings: ProcessSettings) -> int:
     Raises:
         StoreError, ConfigError, Unavailable, OSError: It cannot start.
     """
+    give_back_large_blocks()
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # reentrant: a signal handler may put into it
     stopping = False
 
@@ -82,9 +84,13 @@ def _next(signals: queue.SimpleQueue[int]) -> int:
 
 
 def _answer(engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
-    if asked.get("do") != "reload":
-        return {"ok": False, "error": "unknown request"}
-    return _reload(engine)
+    match asked.get("do"):
+        case "reload":
+            return _reload(engine)
+        case "snapshot":
+            return {"ok": True, "snapshot": engine.snapshot}
+        case _:
+            return {"ok": False, "error": "unknown request"}
 
 
 def _reload(engine: Engine) -> dict[str, Any]:
