@@ -132,8 +132,16 @@ def _profile(say: Say) -> Iterator[str]:
                 yield f"#### `roots[].{inner}`\n"
                 yield say("profile_root", inner) + "\n"
         if key == "header":
-            yield f"Forms: {', '.join(f'`{name}`' for name in FORMS)}.\n"
-            inners = ("form", "namespaces", *profile_file._FACTS, *profile_file._AUTHORITIES, "references", "type_mismatch")
+            yield "| form | who writes it |\n| --- | --- |"
+            yield "\n".join(f"| `{name}` | {say('header_form', name)} |" for name in FORMS) + "\n"
+            inners = (
+                "form",
+                "namespaces",
+                *profile_file._FACTS,
+                *profile_file._AUTHORITIES,
+                "references",
+                "type_mismatch",
+            )
             for inner in inners:
                 yield f"#### `header.{inner}`\n"
                 yield say("profile_header", inner) + "\n"
