@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Named by the content that was installed, not by its time: a clone or a switched branch asks no index for what is here.
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)
 
-.PHONY: demo test check bench run lock clean
+.PHONY: demo test check soak bench run lock clean
 
 demo: $(STAMP)
 	@$(BIN)/xoev-hub demo $(if $(JSON),--json $(JSON))
@@ -18,6 +18,10 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Large documents, many of them: is the memory given back? About ten minutes and 15 GB of disk; SOAK=20 for a short one.
+soak: $(STAMP)
+	XOEV_HUB_SOAK=$(or $(SOAK),200) $(BIN)/python -m pytest -s --timeout=3600 tests/promises/test_large_neighbours.py
 
 bench: $(STAMP)
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
