@@ -73,7 +73,10 @@ def measure(scenario: Scenario, effort: Effort, yardstick: Path | None) -> Itera
     for _ in range(scenario.rounds):
         with _folder() as folder, _sink(scenario, folder) as sink, _store(scenario) as store:
             slow = _slow_disk(scenario, folder)
-            hub = start_hub(folder, sink, towns=scenario.towns, workers=scenario.workers, store=store, environment=slow)
+            hub = start_hub(
+                folder, sink, towns=scenario.towns, workers=scenario.workers, store=store, releases=scenario.releases,
+                environment=slow,
+            )  # fmt: skip
             yield _measured(scenario, "hub", hub, sink, effort)
         if scenario.yardstick and yardstick:
             with _folder() as folder, _sink(scenario, folder) as sink:

@@ -107,10 +107,12 @@ class Report:
         for one in self.scenarios:
             starts = [found.start_seconds for found in self.of(one.name, "hub")] if one.starts_only else []
             if starts:
-                yield f"{one.name}: {statistics.median(starts):.2f} s ({one.says})"
+                pss = statistics.median(found.pss_mb for found in self.of(one.name, "hub"))
+                yield f"{one.name}: {statistics.median(starts) * 1000:.0f} ms, {pss:.0f} MB ({one.says})"
         for name, reason in self.skipped.items():
             yield f"{name}: skipped, {reason}"
-        yield from sorted({f"{one.scenario}, {one.subject}: {note}" for one in self.measured for note in one.notes})
+        latest = {(one.scenario, one.subject): one for one in self.measured if one.notes}  # of several rounds
+        yield from (f"{one.scenario}, {one.subject}: {note}" for one in latest.values() for note in one.notes)
         for says, found_, met in self.aims():
             yield f"{'met   ' if met else 'MISSED'} {says}: {found_}"
 

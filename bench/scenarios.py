@@ -23,8 +23,14 @@ class Scenario:
     yardstick: bool = False
     rounds: int = 1
     starts_only: bool = False
+    releases: tuple[str, ...] = ()  # official ones that are imported before the start, from the corpus
     in_process: bool = False  # only the inspection, against bare parse and validate
 
+
+RELEASES = (  # in an order in which what one imports from another comes first
+    "xbau-2.6", "xbau-kernmodul-1.3.0", "xbeteiligung-1.2", "xdomea-3.0.0", "xdomea-3.1.0", "xinneres-25.11",
+    "xjustiz-3.6.2", "xmeld-25.11a", "xplanung-5.4", "xwasser-1.0.0",
+)  # fmt: skip
 
 SCENARIOS = (
     Scenario(BASE, "HTTP, XSD, XSLT, target XSD, SQLite, AMQP confirmed", yardstick=True, rounds=2),
@@ -37,4 +43,11 @@ SCENARIOS = (
     Scenario("slow-disk", "1 ms more for every fsync", sync_us=1000, yardstick=True),
     Scenario("inspection", "guard to plan in one process, against bare parse and validate by lxml", in_process=True),
     Scenario("start-up", "from the command to ready, all shipped standards compiled", starts_only=True, rounds=3),
+    Scenario(
+        "start-up-official",
+        f"the same with {len(RELEASES)} official releases",
+        starts_only=True,
+        rounds=3,
+        releases=RELEASES,
+    ),
 )

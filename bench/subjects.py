@@ -14,13 +14,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import messages, processes
 from bench.messages import DATA, ROOT
+from bench.official import CORPUS
 from bench.sinks import BROKER, WSDL, Missing, Sink
 
 START_SECONDS = 90.0
@@ -49,11 +50,19 @@ class Subject:
 
 
 def start_hub(
-    folder: Path, sink: Sink, *, towns: int = 1, workers: int = 2, store: str = "", environment: Mapping[str, str]
+    folder: Path,
+    sink: Sink,
+    *,
+    towns: int = 1,
+    workers: int = 2,
+    store: str = "",
+    releases: Sequence[str] = (),
+    environment: Mapping[str, str],
 ) -> Subject:
     """Write a deployment into an empty folder and start the hub over it; returns when it is ready.
 
     Raises:
+        Missing: Official releases are asked for, and there are none.
         TimeoutError: It does not get ready; the end of its log is in the text.
     """
     port, admin = processes.free_port(), processes.free_port()
@@ -68,11 +77,12 @@ def start_hub(
     own |= {"XOEV_HUB_STORE": store} if store else {}
     command = [sys.executable, "-m", "hub", "-c", str(folder / "routes.yaml")]
     log = folder / "hub.log"
+    notes = _import(command, own, releases)
     if store:
         subprocess.run([*command, "store", "migrate"], env=own, check=True, capture_output=True, timeout=60)  # noqa: S603
     started = time.monotonic()
     process = _spawn([*command, "run"], own | dict(environment), log)
-    subject = Subject(process, port, "/v1/messages", TOKEN)
+    subject = Subject(process, port, "/v1/messages", TOKEN, notes=notes)
     try:
         processes.until(lambda: _ready(admin, process), "the hub is ready", START_SECONDS)
     except (TimeoutError, ChildProcessError) as error:
@@ -80,6 +90,25 @@ def start_hub(
         raise TimeoutError(f"{error}: {log.read_text('utf-8', 'replace')[-2000:]}") from None
     subject.start_seconds = time.monotonic() - started
     return subject
+
+
+def _import(command: Sequence[str], environment: Mapping[str, str], releases: Sequence[str]) -> list[str]:
+    """Import official releases, each by one command; return what compiling each takes.
+
+    Raises:
+        Missing: They are not here.
+    """
+    if releases and not all((CORPUS / name).is_dir() for name in releases):
+        raise Missing(f"no official releases at {CORPUS} (XOEV_HUB_CORPUS)")
+    for name in releases:
+        done = [*command, "schemas", "import", str(CORPUS / name)]
+        subprocess.run(done, env=dict(environment), check=True, capture_output=True, timeout=60)  # noqa: S603
+    if not releases:
+        return []
+    asked = [*command, "schemas", "check", "--json"]
+    checked = subprocess.run(asked, env=dict(environment), check=True, capture_output=True, timeout=60)  # noqa: S603
+    found = sorted(json.loads(checked.stdout)["items"], key=lambda one: -one["ms"])
+    return [f"{one['standard']}/{one['version']} compiles in {one['ms']} ms, {one['mb']} MB" for one in found[:12]]
 
 
 def _deploy(folder: Path, sink: Sink, towns: int, port: int) -> None:
