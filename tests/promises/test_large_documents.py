@@ -21,7 +21,7 @@ from tests.anlagen import MB, TARGET, Anlagen, antrag, pdf
 from tests.daemon import Daemon, until
 from tests.leinen import folder_out, leinen, soap
 from tests.queue_inbox import Inbox
-from tests.servers import amqp_url
+from tests.servers import amqp_url, fresh_database
 
 ATTACHMENT = pdf(30 * MB)
 MAPPED = frozenset({"akten"})
@@ -83,6 +83,23 @@ def test_a_pdf_of_30_mb_arrives_by_every_way_byte_for_byte(deployment: Anlagen, 
     plan = json.loads(explained.stdout)
     assert plan["rejected"] is None
     assert {one["destination"]: one["size"] for one in plan["plan"]}["nordheim/original"] == len(body)
+
+
+def test_on_postgresql_a_large_document_is_in_rows_and_arrives_all_the_same(deployment: Anlagen) -> None:
+    body = antrag(ATTACHMENT)
+    with fresh_database() as url:
+        hub = Daemon(deployment, XOEV_HUB_STORE=url)
+        deployment.write()
+        migrated = hub.cli("store", "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        with hub:
+            answer = hub.hand_in(body)
+            assert answer.status_code == 202, answer.text
+            delivered(hub, answer.json()["id"])
+
+    (original,) = (deployment.folder / "out" / "original").glob("*.xml")
+    assert original.read_bytes() == body
+    assert not (hub.state / "payloads").exists()
 
 
 def test_large_documents_come_by_folder_and_queue_and_go_by_queue(tmp_path: Path, procedure: SoapProcedure) -> None:
