@@ -202,6 +202,12 @@ _CLAIM = (
 )
 
 
+_SERVER_CLOCK = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, BigInteger)
+_duration = bindparam("lease_us", type_=BigInteger)
+_LEASE_END_HERE = sa.type_coerce(bindparam("at_now", type_=Instant), BigInteger) + _duration
+_LEASE_END_THERE = _SERVER_CLOCK + _duration
+
+
 def claim(connection: sa.Connection, wish: Claim) -> list[Delivery]:
     """Move to SENDING what still is claimable, and return it. Locked where several nodes write."""
     asked = {"ids": wish.ids, "destination": wish.destination, "now": wish.now}
@@ -210,8 +216,11 @@ def claim(connection: sa.Connection, wish: Claim) -> list[Delivery]:
         return []
     taken = Event(EventKind.CLAIMED, wish.now)
     moves = [Move(delivery, taken, advance(delivery, taken)) for delivery in found]
-    until = clock(connection, wish.now) + wish.lease // MICROSECOND
-    if update_moved(connection, moves, lease_until=until, lease_owner=wish.owner) != len(moves):
+    lease: dict[str, Any] = {"at_owner": wish.owner, "lease_us": wish.lease // MICROSECOND}
+    lease_until = _LEASE_END_THERE
+    if connection.dialect.name == "sqlite":
+        lease_until, lease["at_now"] = _LEASE_END_HERE, wish.now
+    if update_moved(connection, moves, lease_until=lease_until, lease=lease) != len(moves):
         raise Unexpected  # cannot be: they were read and locked in this transaction
     insert_events(connection, moves)
     return [move.after for move in moves]
@@ -255,4 +264,4 @@ def clock(connection: sa.Connection, now: datetime) -> sa.ColumnElement[int]:
     """Return the time in microseconds by which leases count: the server's, where there is one."""
     if connection.dialect.name == "sqlite":
         return sa.literal((now - EPOCH) // MICROSECOND, BigInteger)
-    return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, BigInteger)
+    return _SERVER_CLOCK

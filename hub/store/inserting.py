@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,7 +15,7 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Iterable[Row])
     """Insert rows that cannot be there yet, all with one statement."""
     listed = list(rows)
     if listed:
-        connection.execute(sa.insert(table), listed)
+        connection.execute(_insert(table), listed)
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, rows: Iterable[Row]) -> int:
@@ -25,8 +26,19 @@ def insert_new(connection: sa.Connection, table: sa.Table, rows: Iterable[Row]) 
     listed = list(rows)
     if not listed:
         return 0
-    insert = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return connection.execute(_insert_new(table, connection.dialect.name), listed).rowcount
+
+
+# Making a statement costs more than running it: what every message needs is made once.
+
+
+@cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
+
+
+@cache
+def _insert_new(table: sa.Table, dialect: str) -> sa.Insert:
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     # Without the option the count of an INSERT is gone with its cursor on psycopg, and reads -1.
-    return connection.execute(
-        insert.on_conflict_do_nothing(), listed, execution_options={"preserve_rowcount": True}
-    ).rowcount
+    return insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)

@@ -83,26 +83,37 @@ def select_incoming(connection: sa.Connection, message_id: str) -> dict[str, Any
 
 # --- known --------------------------------------------------------------------------------------------------------
 
-_KNOWN = sa.select(message.c.id, message.c.sha256).where(message.c.verdict == ACCEPTED).order_by(message.c.seq).limit(1)
+_of_sender = sa.and_(message.c.verdict == ACCEPTED, message.c.sender == sa.bindparam("sender", type_=sa.Text))
+_value = sa.bindparam("value", type_=sa.Text)
+
+
+def _first(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str, str]]:
+    """Return the statement that reads the first accepted message of a sender for which they hold."""
+    found = sa.select(message.c.id, message.c.sha256).where(_of_sender, *conditions)
+    return found.order_by(message.c.seq).limit(sa.literal_column("1"))
+
+
+# Made once: one of them is read for every message. ``IS [NOT] NULL`` is said so that the partial index serves it.
+_BY_IDENTITY = _first(message.c.identity == _value)
+_BY_KEY = _first(message.c.idempotency_key == _value, message.c.idempotency_key.is_not(None))
+_BY_DIGEST = _first(message.c.sha256 == _value, message.c.idempotency_key.is_(None))
 
 
 def select_by_identity(connection: sa.Connection, sender: str, identity: str) -> Known | None:
     """Find the accepted message of an identity, by the unique index that guards it."""
-    return _known(connection, message.c.sender == sender, message.c.identity == identity)
+    return _known(connection, _BY_IDENTITY, sender, identity)
 
 
 def select_by_key(connection: sa.Connection, sender: str, key: str) -> Known | None:
-    """Find by idempotency key; ``IS NOT NULL`` is said so that the partial index serves it."""
-    keyed = message.c.idempotency_key.is_not(None)
-    return _known(connection, message.c.sender == sender, message.c.idempotency_key == key, keyed)
+    """Find by idempotency key."""
+    return _known(connection, _BY_KEY, sender, key)
 
 
 def select_by_digest(connection: sa.Connection, sender: str, sha256: str) -> Known | None:
     """Find by digest among messages without a key: with a key, equal content may be meant twice."""
-    unkeyed = message.c.idempotency_key.is_(None)
-    return _known(connection, message.c.sender == sender, message.c.sha256 == sha256, unkeyed)
+    return _known(connection, _BY_DIGEST, sender, sha256)
 
 
-def _known(connection: sa.Connection, *conditions: sa.ColumnElement[Any]) -> Known | None:
-    row = connection.execute(_KNOWN.where(*conditions)).one_or_none()
+def _known(connection: sa.Connection, statement: sa.Select[tuple[str, str]], sender: str, value: str) -> Known | None:
+    row = connection.execute(statement, {"sender": sender, "value": value}).one_or_none()
     return None if row is None else Known(MessageId(row.id), row.sha256)

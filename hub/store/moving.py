@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
 from hub.delivery import Delivery, Event, advance
 from hub.errors import Conflict
+from hub.message import NOTHING
 from hub.store.api import Change, ItemResult
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.payloads import Row
-from hub.store.rows import RowMaker, delivery_of, delivery_row, event_row, moved_columns
+from hub.store.rows import MOVED_COLUMNS, RowMaker, delivery_of, delivery_row, event_row, moved_columns
 from hub.store.tables import delivery, event, job_item, payload, reference
 from hub.store.writer import Unexpected, Verb
 
@@ -69,25 +72,34 @@ _MOVE = sa.update(delivery).where(
 )
 
 
+@cache
+def _move(lease_until: sa.ColumnElement[int] | None) -> sa.Update:
+    """Return the statement that moves deliveries and takes or gives up their leases: made once, as all need it."""
+    owner = None if lease_until is None else bindparam("at_owner", type_=sa.Text)
+    changed = {name: bindparam(name, type_=delivery.c[name].type) for name in MOVED_COLUMNS}
+    return _MOVE.values(changed | {"lease_until": lease_until, "lease_owner": owner})
+
+
 def update_moved(
     connection: sa.Connection,
     moves: Sequence[Move],
     *,
     lease_until: sa.ColumnElement[int] | None = None,
-    lease_owner: str | None = None,
+    lease: Mapping[str, Any] = NOTHING,
 ) -> int:
     """Move deliveries that are still as they were read, and return how many these were: the fence against late writers.
 
-    Sorted by id, so that two nodes never wait for each other crosswise.
+    Their leases end, or last ``until`` an expression of which there are few; ``lease`` holds its parameters and the
+    owner (``at_owner``). Sorted by id, so that two nodes never wait for each other crosswise.
     """
     if not moves:
         return 0
     rows = [
         moved_columns(move.after)
-        | {"at_id": move.before.id, "at_revision": move.before.revision, "at_state": move.before.state.value}
+        | {"at_id": move.before.id, "at_revision": move.before.revision, "at_state": move.before.state.value, **lease}
         for move in sorted(moves, key=lambda move: move.before.id)
     ]
-    return connection.execute(_MOVE.values(lease_until=lease_until, lease_owner=lease_owner), rows).rowcount
+    return connection.execute(_move(lease_until), rows).rowcount
 
 
 def insert_events(connection: sa.Connection, moves: Iterable[Move]) -> None:

@@ -156,6 +156,9 @@ def delivery_row(delivery: Delivery) -> Row:
     return row | {"state": delivery.state.value, "reason": str(delivery.reason), "phase": str(delivery.phase)}
 
 
+MOVED_COLUMNS = ("state", "reason", "phase", "code", "due_at", "attempts", "first_attempt_at", "revision")
+
+
 def moved_columns(delivery: Delivery) -> Row:
     """Return the columns that an event may change."""
     return {
