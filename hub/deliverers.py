@@ -10,18 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 from hub.delivery import Delivery
 from hub.deployment import Destination
-from hub.dispatch import Dispatch
+from hub.dispatch import Content, Dispatch
 from hub.errors import StoreError, Unavailable
 from hub.log import get_log
 from hub.message import DeliveryId
 from hub.outcome import Deferred, Phase, Reason
 from hub.plugin import OutboundAdapter
-from hub.store.api import Store
+from hub.store.api import Acceptance, Accepted, Store, Taking
 
 log = get_log(__name__)
 
@@ -30,6 +32,7 @@ THREADS_MAX = 256
 LEASE = timedelta(seconds=30)  # renewed while this process lives; where nobody else can be sending it says nothing
 RENEW_SECONDS = 10.0
 SWEEP_SECONDS_MIN = 0.1
+HANDED_BYTES_MAX = 1_000_000  # larger ones are read again from the disk when their turn comes: memory is scarcer
 SWEEP_SECONDS = 1.0  # how soon is seen what the command line wrote beside a running daemon
 
 
@@ -59,6 +62,14 @@ class Slots:
         return time.monotonic() - self._wanted_at < 2 * SWEEP_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours to try, with what is to be sent if it is at hand."""
+
+    delivery: Delivery
+    content: Content | None = field(default=None, repr=False)
+
+
 class Deliverer:
     """Claims and tries the deliveries of one destination in up to ``max_in_flight`` threads."""
 
@@ -79,7 +90,8 @@ class Deliverer:
         self._destination, self._make, self._store, self._dispatch = destination, adapter, store, dispatch
         self._clock, self._owner, self._slots = clock, owner, slots
         self._lock = threading.Condition()
-        self._claimed: deque[Delivery] = deque()
+        self._claimed: deque[Claimed] = deque()
+        self._kept = 0  # room for what is about to be accepted
         self._trying: list[DeliveryId] = []
         self._threads = 0
         self._claiming = False
@@ -96,6 +108,30 @@ class Deliverer:
             self._rung = True
             self._spawn(1)
             self._lock.notify()
+
+    def keep_room(self) -> bool:
+        """Keep room for a delivery that is about to be accepted; not while others wait, for these go first."""
+        with self._lock:
+            others_wait = self._rung or self._claiming or self._former is not None
+            if self._stopping or others_wait or self._in_use() >= self._destination.limits.max_in_flight:
+                return False
+            self._spawn(len(self._claimed) + self._kept + 1)
+            if not self._threads:
+                return False
+            self._kept += 1
+            return True
+
+    def fill_room(self, claimed: Claimed | None) -> None:
+        """Try this one in the room that was kept, or give the room back."""
+        with self._lock:
+            self._kept -= 1
+            if claimed is not None:
+                self._claimed.append(claimed)
+                self._spawn(len(self._claimed))
+            self._lock.notify()
+
+    def _in_use(self) -> int:
+        return len(self._trying) + len(self._claimed) + self._kept
 
     def stop(self) -> None:
         """Claim nothing more; what is in hand is tried to its end."""
@@ -114,7 +150,7 @@ class Deliverer:
     def in_hand(self) -> list[DeliveryId]:
         """Return what is claimed and not settled yet, here and by the one before: nobody else may take that over."""
         with self._lock:
-            mine = [*(delivery.id for delivery in self._claimed), *self._trying]
+            mine = [*(one.delivery.id for one in self._claimed), *self._trying]
             former = self._former
         return mine if former is None else mine + former.in_hand()
 
@@ -135,37 +171,40 @@ class Deliverer:
 
     def _run(self) -> None:
         try:
-            while (delivery := self._next()) is not None:
+            while (claimed := self._next()) is not None:
+                id_ = claimed.delivery.id
                 try:
-                    self._try(delivery)
+                    self._try(claimed)
                 except (Unavailable, StoreError) as error:
                     # The hub is closing, or the store is gone for good: the next start settles it as unclear.
-                    log.error("attempt_not_recorded", delivery=delivery.id, error=type(error).__name__)
+                    log.error("attempt_not_recorded", delivery=id_, error=type(error).__name__)
                 finally:
                     with self._lock:
-                        self._trying.remove(delivery.id)
+                        self._trying.remove(id_)
         finally:
             self._leave()
 
-    def _next(self) -> Delivery | None:
+    def _next(self) -> Claimed | None:
         """Return a claimed delivery, claiming when there is none; ``None`` when there has been nothing for long."""
         while True:
             with self._lock:
                 while not self._claimed and not self._may_claim():
-                    if self._stopping or self._has_waited_long():
+                    if self._kept:
+                        self._lock.wait(SWEEP_SECONDS)
+                    elif self._stopping or self._has_waited_long():
                         return None
                 if self._claimed:
-                    delivery = self._claimed.popleft()
-                    self._trying.append(delivery.id)
-                    return delivery
+                    claimed = self._claimed.popleft()
+                    self._trying.append(claimed.delivery.id)
+                    return claimed
                 self._claiming, self._rung = True, False
-                limit = self._destination.limits.max_in_flight - len(self._trying)
-            claimed = self._claim(limit)
+                limit = self._destination.limits.max_in_flight - self._in_use()
+            found = self._claim(limit)
             with self._lock:
                 self._claiming = False
-                self._claimed.extend(claimed)
+                self._claimed.extend(map(Claimed, found))
                 # A full claim says that there may be more: somebody looks again when a thread is free.
-                self._rung = self._rung or len(claimed) >= limit
+                self._rung = self._rung or len(found) >= limit
                 self._spawn(len(self._claimed))
                 self._lock.notify(len(self._claimed))
 
@@ -175,10 +214,10 @@ class Deliverer:
         while not self._slots.scarce and (left := end - time.monotonic()) > 0:
             if self._lock.wait(min(left, SWEEP_SECONDS)):
                 return False
-        return not self._rung and not self._claimed
+        return not self._rung and not self._claimed and not self._kept
 
     def _may_claim(self) -> bool:
-        full = len(self._trying) >= self._destination.limits.max_in_flight
+        full = self._in_use() >= self._destination.limits.max_in_flight
         return self._rung and not self._claiming and not self._stopping and not full
 
     def _claim(self, limit: int) -> list[Delivery]:
@@ -197,12 +236,12 @@ class Deliverer:
             log.error("claim_failed", destination=self._destination.name, error=type(error).__name__)
             return []
 
-    def _try(self, delivery: Delivery) -> None:
+    def _try(self, claimed: Claimed) -> None:
         adapter = self._open()
         if isinstance(adapter, Deferred):
-            self._dispatch.settle(delivery, adapter, self._destination.retry)
+            self._dispatch.settle(claimed.delivery, adapter, self._destination.retry)
             return
-        self._dispatch.attempt(delivery, self._destination, adapter)
+        self._dispatch.attempt(claimed.delivery, self._destination, adapter, claimed.content)
         if self._destination.ordered_by:
             self.wake()  # the next of the same key may go now
 
@@ -240,6 +279,33 @@ class Deliverer:
             adapter.close()
 
 
+class Offer:
+    """Room at destinations for the deliveries of one message: what was claimed with it is tried at once.
+
+    What of the room is not used is given back when the block ends.
+    """
+
+    def __init__(self, rooms: Mapping[str, Deliverer], taking: Taking) -> None:
+        self._rooms = dict(rooms)
+        self.taking = taking
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        while self._rooms:
+            self._rooms.popitem()[1].fill_room(None)
+
+    def hand_over(self, accepted: Accepted, acceptance: Acceptance) -> None:
+        """Have tried what was claimed; with the bytes, as long as these are few."""
+        message = replace(acceptance.message, body=b"")
+        payloads = {one.id: one for one in acceptance.payloads if len(one.body) <= HANDED_BYTES_MAX}
+        for delivery in accepted.claimed:
+            payload = payloads.get(delivery.payload_id or "")
+            room = self._rooms.pop(delivery.destination or "")
+            room.fill_room(Claimed(delivery, None if payload is None else (message, payload)))
+
+
 class Deliverers:
     """All destinations' threads, and the sweep that wakes those for which something is due."""
 
@@ -271,6 +337,11 @@ class Deliverers:
         for name in destinations:
             if (deliverer := self._deliverer(name)) is not None:
                 deliverer.wake()
+
+    def offer(self, destinations: Collection[str]) -> Offer:
+        """Keep room for one delivery at each of these destinations that can try it at once."""
+        rooms = {name: one for name in destinations if (one := self._deliverer(name)) is not None and one.keep_room()}
+        return Offer(rooms, Taking(frozenset(rooms), self._owner, LEASE, self._clock()))
 
     def in_hand(self) -> set[DeliveryId]:
         """Return what this process is sending, by this configuration and the last ones.

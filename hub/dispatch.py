@@ -29,6 +29,7 @@ PROBE_EVERY = timedelta(minutes=5)  # a blocked destination is tried again by it
 DETAIL_MAX = 500
 RECORD_PAUSE_MAX = 5.0  # seconds between two tries to write down what happened
 T = TypeVar("T")
+Content = tuple[Message, Payload]
 _CODE = re.compile("[A-Za-z0-9_.-]{0,64}")
 _PHASES, _REASONS = frozenset(Phase), frozenset(Reason)
 
@@ -57,11 +58,13 @@ class Dispatch:
         self._store, self._clock, self._observe, self._secrets = store, clock, observe, secrets
         self._closing = closing or threading.Event()
 
-    def attempt(self, delivery: Delivery, destination: Destination, adapter: OutboundAdapter) -> None:
-        """Try one claimed delivery once, and settle it."""
+    def attempt(
+        self, delivery: Delivery, destination: Destination, adapter: OutboundAdapter, content: Content | None = None
+    ) -> None:
+        """Try one claimed delivery once, and settle it. ``content`` is what the store would load, if it is at hand."""
         secrets = self._secrets(destination)
         started = time.monotonic()
-        outcome = self._deliver(delivery, destination, adapter, started)
+        outcome = self._deliver(delivery, destination, adapter, content, started)
         took = timedelta(seconds=time.monotonic() - started)
         self._observe(Attempt(delivery, outcome, took, secrets))
         self.settle(delivery, outcome, destination.retry, took)
@@ -100,10 +103,15 @@ class Dispatch:
         )
 
     def _deliver(
-        self, delivery: Delivery, destination: Destination, adapter: OutboundAdapter, started: float
+        self,
+        delivery: Delivery,
+        destination: Destination,
+        adapter: OutboundAdapter,
+        content: Content | None,
+        started: float,
     ) -> Outcome:
         try:
-            message, payload = self._store.load(delivery)
+            message, payload = content or self._store.load(delivery)
         except Unavailable:
             return Deferred(Reason.UNREACHABLE, code="store")  # our own disk: certainly not sent
         except StoreError as error:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from hub.delivery import Delivery, State
 from hub.deployment import Deployment
@@ -22,7 +22,7 @@ from hub.log import get_log
 from hub.message import DeliveryId, Finding, Incoming, MessageId, Receipt, new_id
 from hub.outcome import Reason
 from hub.store import api
-from hub.store.api import Acceptance, MessageRecord, Payload, PayloadRole, Reference, Store
+from hub.store.api import Acceptance, Accepted, MessageRecord, Payload, PayloadRole, Reference, Store, Taking
 
 log = get_log(__name__)
 
@@ -35,6 +35,26 @@ class Planning(Protocol):
     def inspect(self, incoming: Incoming) -> Plan | Rejection: ...
 
 
+class Offer(Protocol):
+    """Room for deliveries that are about to be accepted; what of it is not used is given back when the block ends."""
+
+    @property
+    def taking(self) -> Taking: ...
+
+    def hand_over(self, accepted: Accepted, acceptance: Acceptance) -> None:
+        """Have tried at once what was claimed with the message."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+class Outlet(Protocol):
+    """Where what was accepted goes on, in a daemon."""
+
+    def offer(self, destinations: Collection[str]) -> Offer: ...
+    def wake(self, destinations: Collection[str]) -> None: ...
+
+
 class Intake:
     """The one way in, for every source and for ``send``."""
 
@@ -44,10 +64,10 @@ class Intake:
         planning: Callable[[], Planning],
         deployment: Callable[[], Deployment],
         clock: Callable[[], datetime],
-        wake: Callable[[Collection[str]], None] = lambda _destinations: None,
+        outlet: Outlet | None = None,
     ) -> None:
         self._store, self._planning, self._deployment = store, planning, deployment
-        self._clock, self._wake = clock, wake
+        self._clock, self._outlet = clock, outlet
 
     def accept(self, incoming: Incoming, *, parent_id: MessageId | None = None) -> Receipt:
         """Take over responsibility for a message: the ``Accept`` that listeners and pollers are given.
@@ -73,13 +93,24 @@ class Intake:
             self._reject(incoming, result, sha256)
             raise Rejected(result.code, result.findings, incoming.id)
         try:
-            receipt = self._store.accept(acceptance(incoming, result, parent_id))
+            receipt = self._keep(acceptance(incoming, result, parent_id))
         except Conflict:
             self._conflict(incoming, result, sha256)
         if not receipt.duplicate:
             log.info("message_accepted", message=receipt.message_id, source=incoming.source, sender=incoming.sender)
-            self._wake({heading.destination for heading in result.verdict.headings if heading.destination})
         return receipt
+
+    def _keep(self, kept: Acceptance) -> Receipt:
+        """Store it, claimed already where a destination has room, and set the others to work."""
+        if self._outlet is None:
+            return self._store.accept(kept)
+        destinations = {one.destination for one in kept.deliveries if one.destination and one.state is State.WAITING}
+        with self._outlet.offer(destinations) as offer:
+            accepted = self._store.accept_and_claim(kept, offer.taking)
+            offer.hand_over(accepted, kept)
+        if not accepted.receipt.duplicate:
+            self._outlet.wake(destinations - {one.destination for one in accepted.claimed})
+        return accepted.receipt
 
     def _known(self, incoming: Incoming, sha256: str) -> api.Known | None:
         if incoming.idempotency_key:

@@ -81,7 +81,7 @@ class Engine:
         self.deliverers = Deliverers(self._deliverer, self._destination, self.store, utc_now, self._owner)
         planning = self._generations
         self.intake = Intake(
-            self.store, lambda: planning, lambda: planning.current.deployment, utc_now, self.deliverers.wake
+            self.store, lambda: planning, lambda: planning.current.deployment, utc_now, self.deliverers
         )
         self.jobs = Jobs(self.store, self.intake, lambda: planning, utc_now, self.deliverers.wake)
         self.schedule = Schedule()

@@ -67,6 +67,24 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
+class Taking:
+    """Who tries a message's deliveries at once, so that they need no claim of their own, and to which destinations."""
+
+    destinations: frozenset[str]
+    owner: str
+    lease: timedelta
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The receipt, and what was claimed with it."""
+
+    receipt: Receipt
+    claimed: Sequence[Delivery] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """The record of a document that was not accepted. ``payloads``: findings and, if the source keeps it, the body."""
 
@@ -251,6 +269,14 @@ class Store(Protocol):
 
     def accept(self, acceptance: Acceptance) -> Receipt:
         """Keep it. The same identity with the same digest is answered by the first one's receipt (duplicate).
+
+        Raises:
+            Conflict: The identity is bound to other content.
+        """
+
+    def accept_and_claim(self, acceptance: Acceptance, taking: Taking) -> Accepted:
+        """Keep it, and claim of its deliveries what :meth:`claim` would, in one transaction: an idle destination's
+        message costs one sync less. A duplicate claims nothing.
 
         Raises:
             Conflict: The identity is bound to other content.

@@ -184,9 +184,8 @@ def select_next_due(connection: sa.Connection, now: datetime) -> datetime | None
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a destination's threads ask for: deliveries that were claimable a moment ago."""
+    """What a destination's threads ask for: deliveries that were claimable a moment ago, or have just come in."""
 
-    destination: str
     ids: tuple[str, ...]
     now: datetime
     owner: str
@@ -196,7 +195,7 @@ class Claim:
 _CLAIM = (
     sa.select(delivery)
     .where(delivery.c.id.in_(bindparam("ids", expanding=True)), _waits, delivery.c.due_at <= _now)
-    .where(_free(delivery), ~_held(_destination, _now))
+    .where(_free(delivery), ~_held(delivery.c.destination, _now))
     .order_by(delivery.c.due_at, delivery.c.seq)
     .with_for_update(skip_locked=True)
 )
@@ -210,7 +209,7 @@ _LEASE_END_THERE = _SERVER_CLOCK + _duration
 
 def claim(connection: sa.Connection, wish: Claim) -> list[Delivery]:
     """Move to SENDING what still is claimable, and return it. Locked where several nodes write."""
-    asked = {"ids": wish.ids, "destination": wish.destination, "now": wish.now}
+    asked = {"ids": wish.ids, "now": wish.now}
     found = [delivery_of(row) for row in connection.execute(_CLAIM, asked).mappings()]
     if not found:
         return []

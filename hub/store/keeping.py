@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from hub.delivery import Delivery
 from hub.errors import Conflict, StoreError
 from hub.message import MessageId, Receipt
-from hub.store.api import Known
+from hub.store.api import Accepted, Known
+from hub.store.claiming import Claim, claim
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.listing import status_of_message
 from hub.store.payloads import Row
@@ -28,23 +30,41 @@ def keep_together(connection: sa.Connection, several: Sequence[MessageRows]) -> 
     return [None] * len(several)
 
 
-def accept_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[Receipt]:
-    """Accept several messages, all of them new."""
+def accept_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[Accepted]:
+    """Accept several messages, all of them new, and claim what their takers want."""
     keep_together(connection, several)
-    return [Receipt(rows.message["id"]) for rows in several]
+    claimed = _claim_together(connection, several)
+    return [Accepted(Receipt(rows.message["id"]), claimed.get(rows.message["id"], ())) for rows in several]
 
 
-def accept(connection: sa.Connection, rows: MessageRows) -> Receipt:
+def _claim_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Mapping[str, list[Delivery]]:
+    """Return what could be claimed, by message. All takers of a node are one owner."""
+    wanted = [
+        (row["id"], rows.taking)
+        for rows in several
+        if rows.taking is not None
+        for row in rows.deliveries
+        if row["destination"] in rows.taking.destinations
+    ]
+    claimed: dict[str, list[Delivery]] = {}
+    if wanted:
+        latest = max((taking for _, taking in wanted), key=lambda taking: taking.now)
+        ids = tuple(id_ for id_, _ in wanted)
+        for one in claim(connection, Claim(ids, latest.now, latest.owner, latest.lease)):
+            claimed.setdefault(one.message_id, []).append(one)
+    return claimed
+
+
+def accept(connection: sa.Connection, rows: MessageRows) -> Accepted:
     """Accept one message, or answer with the receipt of the first one of its identity.
 
     Raises:
         Conflict: The identity is bound to other content.
     """
     try:
-        keep_together(connection, [rows])
+        return accept_together(connection, [rows])[0]
     except Unexpected:
-        return _first_receipt(connection, rows.message)
-    return Receipt(rows.message["id"])
+        return Accepted(_first_receipt(connection, rows.message))
 
 
 def reject(connection: sa.Connection, rows: MessageRows) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from hub.delivery import Delivery, Event, EventKind, State
 from hub.message import Header, Message, MessageId, MessageType
-from hub.store.api import Acceptance, Control, Reference, Rejection
+from hub.store.api import Acceptance, Control, Reference, Rejection, Taking
 from hub.store.payloads import Payloads, Row
 from hub.store.tables import MICROSECOND
 
@@ -32,6 +32,7 @@ class MessageRows:
     payloads: Sequence[Row] = field(default=(), repr=False)
     deliveries: Sequence[Row] = field(default=(), repr=False)
     references: Sequence[Row] = field(default=(), repr=False)
+    taking: Taking | None = None
 
 
 class RowMaker:
@@ -45,7 +46,7 @@ class RowMaker:
         """Return the keyed digest that a reference is found by."""
         return hmac.new(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
-    def accepted(self, acceptance: Acceptance) -> MessageRows:
+    def accepted(self, acceptance: Acceptance, taking: Taking | None = None) -> MessageRows:
         message = acceptance.message
         row = _message_row(message, acceptance.identity, acceptance.idempotency_key, acceptance.arrival)
         row |= {"verdict": "accepted", "code": None, "parent_id": acceptance.parent_id, "header": _header(message)}
@@ -55,6 +56,7 @@ class RowMaker:
             self.payloads.rows(acceptance.payloads, message.id),
             [delivery_row(delivery) for delivery in acceptance.deliveries],
             self.references(acceptance.references, message.id, message.owner),
+            taking,
         )
 
     def rejected(self, rejection: Rejection) -> MessageRows:

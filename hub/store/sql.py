@@ -20,6 +20,7 @@ from hub.message import Message, Receipt
 from hub.store import claiming, holding, jobs, keeping, listing, moving, upkeep
 from hub.store.api import (
     Acceptance,
+    Accepted,
     Audit,
     Change,
     Control,
@@ -30,6 +31,7 @@ from hub.store.api import (
     Payload,
     PayloadInfo,
     Rejection,
+    Taking,
 )
 from hub.store.database import unavailable
 from hub.store.payloads import Row, payload_of, select_payload, select_payload_infos
@@ -99,13 +101,19 @@ class SqlStore:
             return found
 
     def accept(self, acceptance: Acceptance) -> Receipt:
+        return self._accept(acceptance, None).receipt
+
+    def accept_and_claim(self, acceptance: Acceptance, taking: Taking) -> Accepted:
+        return self._accept(acceptance, taking)
+
+    def _accept(self, acceptance: Acceptance, taking: Taking | None) -> Accepted:
         _refuse_incomplete(acceptance)
-        rows = self._maker.accepted(acceptance)
+        rows = self._maker.accepted(acceptance, taking)
         with self._files(rows.payloads):
-            receipt = self._writer.run(keeping.ACCEPT, rows)
-        if receipt.duplicate:
+            accepted = self._writer.run(keeping.ACCEPT, rows)
+        if accepted.receipt.duplicate:
             self._drop_unnamed(rows.payloads)
-        return receipt
+        return accepted
 
     def reject(self, rejection: Rejection) -> None:
         rows = self._maker.rejected(rejection)
@@ -130,7 +138,7 @@ class SqlStore:
                 ids = claiming.select_claimable(connection, destination, now, limit)
             if not ids:
                 return []
-            wish = claiming.Claim(destination, tuple(ids), now, owner, lease)
+            wish = claiming.Claim(tuple(ids), now, owner, lease)
             if claimed := self._writer.run(claiming.CLAIM, wish):
                 return claimed  # else other nodes were first: there may be more
         return []
