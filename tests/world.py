@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from hub.deliverers import Offer
 from hub.delivery import Delivery
 from hub.deployment import CheckSpec, Deployment, Destination, Mark, Match, Municipality, Route, Sender, Source, Target
 from hub.dispatch import Dispatch
@@ -25,7 +26,7 @@ from hub.retry import RetryPolicy
 from hub.routing import Directory
 from hub.service import Hub
 from hub.store import open_store
-from hub.store.api import Job
+from hub.store.api import Job, Taking
 from hub.testing.clock import SettableClock
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check
@@ -90,7 +91,7 @@ class World:
         self.policy = RetryPolicy(first=timedelta(seconds=10), ceiling=timedelta(hours=1))
         self.woken: list[str] = []
         self.dispatch = Dispatch(self.store, self.clock)
-        self.intake = Intake(self.store, lambda: self, lambda: self.deployment, self.clock, self.woken.extend)
+        self.intake = Intake(self.store, lambda: self, lambda: self.deployment, self.clock, self)
         self.jobs = Jobs(self.store, self.intake, lambda: self, self.clock)
         self.hub = Hub(self.store, self.clock, actor="erika", via="test")
 
@@ -106,6 +107,14 @@ class World:
         return self.intake.accept(
             Incoming(body or antrag(), told.pop("source", "online"), told.pop("sender", "formular"), **told)  # type: ignore[arg-type]
         )
+
+    def wake(self, destinations: Collection[str]) -> None:
+        """Note who is to be woken: tests say when deliveries are tried."""
+        self.woken.extend(destinations)
+
+    def offer(self, destinations: Collection[str]) -> Offer:
+        """Keep no room anywhere."""
+        return Offer({}, Taking(frozenset(), "test", timedelta(0), self.clock()))
 
     def adapter(self, destination: str) -> ScriptedAdapter:
         return self.adapters.setdefault(destination, ScriptedAdapter())

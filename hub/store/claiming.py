@@ -203,7 +203,7 @@ _CLAIM = (
 
 _SERVER_CLOCK = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, BigInteger)
 _duration = bindparam("lease_us", type_=BigInteger)
-_LEASE_END_HERE = sa.type_coerce(bindparam("at_now", type_=Instant), BigInteger) + _duration
+_LEASE_END_HERE = bindparam("at_now", type_=BigInteger) + _duration
 _LEASE_END_THERE = _SERVER_CLOCK + _duration
 
 
@@ -218,7 +218,7 @@ def claim(connection: sa.Connection, wish: Claim) -> list[Delivery]:
     lease: dict[str, Any] = {"at_owner": wish.owner, "lease_us": wish.lease // MICROSECOND}
     lease_until = _LEASE_END_THERE
     if connection.dialect.name == "sqlite":
-        lease_until, lease["at_now"] = _LEASE_END_HERE, wish.now
+        lease_until, lease["at_now"] = _LEASE_END_HERE, (wish.now - EPOCH) // MICROSECOND
     if update_moved(connection, moves, lease_until=lease_until, lease=lease) != len(moves):
         raise Unexpected  # cannot be: they were read and locked in this transaction
     insert_events(connection, moves)

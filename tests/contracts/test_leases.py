@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hub.config.process import ProcessSettings
 from hub.daemon import engine as daemon
 from hub.daemon.engine import Engine
 from hub.deliverers import Deliverer, Deliverers, Slots
-from hub.delivery import EventKind, State
+from hub.delivery import Delivery, EventKind, State
 from hub.deployment import Destination
 from hub.dispatch import Dispatch
 from hub.errors import Unavailable
@@ -23,6 +24,7 @@ from hub.message import Incoming, Outgoing
 from hub.outcome import Delivered, Outcome, Reason, Unclear
 from hub.plugin import Limits
 from hub.retry import RetryPolicy
+from hub.store.api import Acceptance, Accepted, Taking
 from hub.store.sql import SqlStore
 from tests.daemon import until
 from tests.leinen import Leinen, folder_out, leinen
@@ -197,11 +199,36 @@ def test_a_claim_whose_answer_was_lost_is_settled_as_unclear_and_sent_again(
         return claimed
 
     monkeypatch.setattr(engine.store, "claim", claim_and_lose)
+    monkeypatch.setattr(Deliverer, "keep_room", lambda _self: False)  # nothing is claimed with its acceptance
     engine.start()
     receipt = engine.accept(Incoming(leinen(), "online", "portal"))
+    _arrives_after_all(engine, receipt.message_id, lost)
 
+
+def test_a_claim_that_was_lost_with_its_acceptance_is_settled_as_unclear_and_sent_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    accept, lost = engine.store.accept_and_claim, []
+
+    def accept_and_lose(acceptance: Acceptance, taking: Taking) -> Accepted:
+        accepted = accept(acceptance, replace(taking, lease=AT_ONCE))
+        lost.extend(accepted.claimed)
+        raise Unavailable("the connection is gone")
+
+    monkeypatch.setattr(engine.store, "accept_and_claim", accept_and_lose)
+    engine.start()
+    body = leinen()
+    with pytest.raises(Unavailable):
+        engine.accept(Incoming(body, "online", "portal"))
+    receipt = engine.accept(Incoming(body, "online", "portal"))  # its sender comes again
+
+    assert receipt.duplicate
+    _arrives_after_all(engine, receipt.message_id, lost)
+
+
+def _arrives_after_all(engine: Engine, message_id: str, lost: list[Delivery]) -> None:
     def state() -> str:
-        record = engine.store.message(receipt.message_id)
+        record = engine.store.message(message_id)
         assert record is not None
         return record.status
 

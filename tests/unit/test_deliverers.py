@@ -6,19 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from hub import deliverers
-from hub.deliverers import Deliverer, Deliverers, Slots
+from hub.deliverers import Claimed, Deliverer, Deliverers, Offer, Slots
 from hub.delivery import State
 from hub.deployment import Target
 from hub.message import Outgoing
 from hub.outcome import Delivered, Outcome
 from hub.plugin import Limits
-from hub.store.api import Filter
+from hub.store.api import Filter, Taking
 from tests.world import World, change
 
 WOB = "wolfsburg/antraege"
@@ -171,6 +171,77 @@ def test_stop_finishes_what_is_in_hand_and_claims_nothing_more(world: World) -> 
     assert deliverer.join(30)
     assert adapter.done == 3
     assert len(world.store.find_deliveries(Filter(state="waiting"))) == 2
+
+
+def offering(world: World, deliverer: Deliverer) -> Offer:
+    """Keep room at the deliverer as the daemon does before it accepts."""
+    rooms = {WOB: deliverer} if deliverer.keep_room() else {}
+    return Offer(rooms, Taking(frozenset(rooms), "test", timedelta(seconds=30), datetime.now(UTC)))
+
+
+def test_what_finds_room_is_claimed_with_its_acceptance_and_needs_nothing_from_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = GatedAdapter()
+    adapter.gate.set()
+    deliverer = make(world, adapter)
+    world.offer = lambda _destinations: offering(world, deliverer)  # type: ignore[method-assign, assignment]
+    for question in ("claim", "load"):
+        monkeypatch.setattr(world.store, question, lambda *_arguments, **_named: pytest.fail("it was at hand"))
+
+    receipt = world.accept()
+
+    eventually(lambda: world.delivery(receipt).state is State.DELIVERED)
+    assert [event.kind for event in world.store.events(world.delivery(receipt).id)] == ["claimed", "delivered"]
+    assert world.woken == []
+
+
+def test_room_is_kept_within_the_limit_and_never_before_those_who_wait(world: World) -> None:
+    adapter = GatedAdapter()
+    deliverer = make(world, adapter)
+    world.offer = lambda _destinations: offering(world, deliverer)  # type: ignore[method-assign, assignment]
+    for _ in range(5):
+        world.accept()
+    eventually(lambda: adapter.inside == 3)
+
+    assert sending(world) == 3
+    assert world.woken == [WOB, WOB]
+    deliverer.wake()
+    assert not deliverer.keep_room()
+    adapter.gate.set()
+    eventually(lambda: adapter.done == 5)
+    assert adapter.most == 3
+
+
+def test_room_that_was_kept_is_waited_for_at_the_end_and_used(world: World) -> None:
+    adapter = GatedAdapter()
+    adapter.gate.set()
+    deliverer = make(world, adapter)
+    world.accept()
+    assert deliverer.keep_room()
+    (delivery,) = world.claim(WOB)
+
+    deliverer.stop()
+    assert not deliverer.join(0.05)
+    deliverer.fill_room(Claimed(delivery))
+
+    assert deliverer.join(30)
+    assert adapter.done == 1
+    assert sending(world) == 0
+    assert not deliverer.keep_room()
+
+
+def test_room_that_is_not_used_is_given_back(world: World) -> None:
+    deliverer = make(world, GatedAdapter())
+
+    for _ in range(20):
+        with offering(world, deliverer):
+            pass
+
+    assert deliverer.keep_room()
+    deliverer.fill_room(None)
+    deliverer.stop()
+    assert deliverer.join(30)
 
 
 def test_threads_are_bounded_over_all_destinations_and_idle_ones_make_room(
