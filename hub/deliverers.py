@@ -113,7 +113,8 @@ class Deliverer:
         """Keep room for a delivery that is about to be accepted; not while others wait, for these go first."""
         with self._lock:
             others_wait = self._rung or self._claiming or self._former is not None
-            if self._stopping or others_wait or self._in_use() >= self._destination.limits.max_in_flight:
+            ordered = self._destination.ordered_by is not None  # these stand in line
+            if self._stopping or ordered or others_wait or self._in_use() >= self._destination.limits.max_in_flight:
                 return False
             self._spawn(len(self._claimed) + self._kept + 1)
             if not self._threads:

@@ -275,8 +275,8 @@ class Store(Protocol):
         """
 
     def accept_and_claim(self, acceptance: Acceptance, taking: Taking) -> Accepted:
-        """Keep it, and claim of its deliveries what :meth:`claim` would, in one transaction: an idle destination's
-        message costs one sync less. A duplicate claims nothing.
+        """Keep it, and claim its deliveries to these destinations in the same transaction: a message costs one sync
+        less. Not those with an order key, nor while the destination is held back; a duplicate claims nothing.
 
         Raises:
             Conflict: The identity is bound to other content.

@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from hub.delivery import Delivery
 from hub.errors import Conflict, StoreError
 from hub.message import MessageId, Receipt
 from hub.store.api import Accepted, Known
-from hub.store.claiming import Claim, claim
+from hub.store.claiming import insert_deliveries
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.listing import status_of_message
 from hub.store.payloads import Row
 from hub.store.rows import MessageRows
-from hub.store.tables import ACCEPTED, delivery, message, payload, reference
+from hub.store.tables import ACCEPTED, message, payload, reference
 from hub.store.writer import Unexpected, Verb
 
 
-def keep_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[None]:
-    """Insert several messages with everything they bring, one statement per table."""
+def keep_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[Accepted]:
+    """Insert several messages with everything they bring, one statement per table.
+
+    Raises:
+        Unexpected: One of them is not new.
+    """
     if insert_new(connection, message, (rows.message for rows in several)) != len(several):
         raise Unexpected
     insert_rows(connection, payload, (row for rows in several for row in rows.payloads))
-    insert_rows(connection, delivery, (row for rows in several for row in rows.deliveries))
+    claimed = insert_deliveries(connection, several)
     insert_rows(connection, reference, (row for rows in several for row in rows.references))
-    return [None] * len(several)
-
-
-def accept_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Sequence[Accepted]:
-    """Accept several messages, all of them new, and claim what their takers want."""
-    keep_together(connection, several)
-    claimed = _claim_together(connection, several)
     return [Accepted(Receipt(rows.message["id"]), claimed.get(rows.message["id"], ())) for rows in several]
-
-
-def _claim_together(connection: sa.Connection, several: Sequence[MessageRows]) -> Mapping[str, list[Delivery]]:
-    """Return what could be claimed, by message. All takers of a node are one owner."""
-    wanted = [
-        (row["id"], rows.taking)
-        for rows in several
-        if rows.taking is not None
-        for row in rows.deliveries
-        if row["destination"] in rows.taking.destinations
-    ]
-    claimed: dict[str, list[Delivery]] = {}
-    if wanted:
-        latest = max((taking for _, taking in wanted), key=lambda taking: taking.now)
-        ids = tuple(id_ for id_, _ in wanted)
-        for one in claim(connection, Claim(ids, latest.now, latest.owner, latest.lease)):
-            claimed.setdefault(one.message_id, []).append(one)
-    return claimed
 
 
 def accept(connection: sa.Connection, rows: MessageRows) -> Accepted:
@@ -62,7 +40,7 @@ def accept(connection: sa.Connection, rows: MessageRows) -> Accepted:
         Conflict: The identity is bound to other content.
     """
     try:
-        return accept_together(connection, [rows])[0]
+        return keep_together(connection, [rows])[0]
     except Unexpected:
         return Accepted(_first_receipt(connection, rows.message))
 
@@ -79,8 +57,8 @@ def reject(connection: sa.Connection, rows: MessageRows) -> None:
         raise Conflict(f"{rows.message['id']} is on record already") from None
 
 
-ACCEPT = Verb("accept", accept, accept_together)
-REJECT = Verb("reject", reject, keep_together)
+ACCEPT = Verb("accept", accept, keep_together)
+REJECT: Verb[MessageRows, object] = Verb("reject", reject, keep_together)
 
 
 def _first_receipt(connection: sa.Connection, row: Row) -> Receipt:

@@ -11,24 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from hub.delivery import Delivery, Event, advance
+from hub.delivery import Delivery, advance
 from hub.errors import Conflict
 from hub.message import NOTHING
 from hub.store.api import Change, ItemResult
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.payloads import Row
-from hub.store.rows import MOVED_COLUMNS, RowMaker, delivery_of, delivery_row, event_row, moved_columns
+from hub.store.rows import MOVED_COLUMNS, Move, RowMaker, delivery_of, delivery_row, event_row, moved_columns
 from hub.store.tables import delivery, event, job_item, payload, reference
 from hub.store.writer import Unexpected, Verb
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One delivery before and after one event."""
-
-    before: Delivery
-    event: Event
-    after: Delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hub.delivery import Delivery, Event, EventKind, State
+from hub.delivery import Delivery, Event, EventKind, State, advance
 from hub.message import Header, Message, MessageId, MessageType
 from hub.store.api import Acceptance, Control, Reference, Rejection, Taking
 from hub.store.payloads import Payloads, Row
@@ -25,6 +25,15 @@ VALUE = "value:"  # the kind of references that a reply told and a listing shows
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """One delivery before and after one event."""
+
+    before: Delivery
+    event: Event
+    after: Delivery
+
+
+@dataclass(frozen=True, slots=True)
 class MessageRows:
     """Everything that one message brings into the store, as rows in the order of their foreign keys."""
 
@@ -33,6 +42,7 @@ class MessageRows:
     deliveries: Sequence[Row] = field(default=(), repr=False)
     references: Sequence[Row] = field(default=(), repr=False)
     taking: Taking | None = None
+    moves: Mapping[str, Move] = field(default_factory=dict)  # the claims that are wished for, by delivery
 
 
 class RowMaker:
@@ -57,6 +67,7 @@ class RowMaker:
             [delivery_row(delivery) for delivery in acceptance.deliveries],
             self.references(acceptance.references, message.id, message.owner),
             taking,
+            {} if taking is None else {one.id: _claimed(one, taking.now) for one in _wished(acceptance, taking)},
         )
 
     def rejected(self, rejection: Rejection) -> MessageRows:
@@ -82,6 +93,19 @@ class RowMaker:
             }
             for reference in references
         ]
+
+
+def _wished(acceptance: Acceptance, taking: Taking) -> Iterable[Delivery]:
+    """Yield what its taker wants. What has an order key must stand in line: that takes a claim."""
+    for one in acceptance.deliveries:
+        due = one.state is State.WAITING and one.due_at <= taking.now
+        if due and one.order_key is None and one.destination in taking.destinations:
+            yield one
+
+
+def _claimed(delivery: Delivery, now: datetime) -> Move:
+    event = Event(EventKind.CLAIMED, now)
+    return Move(delivery, event, advance(delivery, event))
 
 
 def _message_row(item: Message | Rejection, identity: str | None, key: str | None, arrival: Mapping[str, str]) -> Row:
