@@ -14,6 +14,7 @@ from hub.store.claiming import insert_deliveries
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.listing import status_of_message
 from hub.store.payloads import Row
+from hub.store.question import Question
 from hub.store.rows import MessageRows
 from hub.store.tables import ACCEPTED, message, payload, reference
 from hub.store.writer import Unexpected, Verb
@@ -62,13 +63,15 @@ REJECT: Verb[MessageRows, object] = Verb("reject", reject, keep_together)
 
 
 def _first_receipt(connection: sa.Connection, row: Row) -> Receipt:
-    first = select_by_identity(connection, row["sender"], row["identity"])
+    first = connection.execute(
+        _BY_IDENTITY.statement, {"sender": row["sender"], "value": row["identity"]}
+    ).one_or_none()
     if first is None:
         raise StoreError(f"{row['id']} is the id of another message")
     if first.sha256 != row["sha256"]:
         raise Conflict("the identity is bound to other content")
-    status = status_of_message(connection, first.message_id, row["received_at"])
-    return Receipt(first.message_id, duplicate=True, state=status)
+    status = status_of_message(connection, first.id, row["received_at"])
+    return Receipt(first.id, duplicate=True, state=status)
 
 
 def select_incoming(connection: sa.Connection, message_id: str) -> dict[str, Any] | None:
@@ -85,33 +88,32 @@ _of_sender = sa.and_(message.c.verdict == ACCEPTED, message.c.sender == sa.bindp
 _value = sa.bindparam("value", type_=sa.Text)
 
 
-def _first(*conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[str, str]]:
-    """Return the statement that reads the first accepted message of a sender for which they hold."""
+def _first(*conditions: sa.ColumnElement[bool]) -> Question:
+    """Return the question for the first accepted message of a sender for which they hold."""
     found = sa.select(message.c.id, message.c.sha256).where(_of_sender, *conditions)
-    return found.order_by(message.c.seq).limit(sa.literal_column("1"))
+    return Question(found.order_by(message.c.seq).limit(sa.literal_column("1")))
 
 
-# Made once: one of them is read for every message. ``IS [NOT] NULL`` is said so that the partial index serves it.
+# ``IS [NOT] NULL`` is said so that the partial index serves it.
 _BY_IDENTITY = _first(message.c.identity == _value)
 _BY_KEY = _first(message.c.idempotency_key == _value, message.c.idempotency_key.is_not(None))
 _BY_DIGEST = _first(message.c.sha256 == _value, message.c.idempotency_key.is_(None))
 
 
-def select_by_identity(connection: sa.Connection, sender: str, identity: str) -> Known | None:
+def find_by_identity(engine: sa.Engine, sender: str, identity: str) -> Known | None:
     """Find the accepted message of an identity, by the unique index that guards it."""
-    return _known(connection, _BY_IDENTITY, sender, identity)
+    return _known(_BY_IDENTITY.ask(engine, sender=sender, value=identity))
 
 
-def select_by_key(connection: sa.Connection, sender: str, key: str) -> Known | None:
+def find_by_key(engine: sa.Engine, sender: str, key: str) -> Known | None:
     """Find by idempotency key."""
-    return _known(connection, _BY_KEY, sender, key)
+    return _known(_BY_KEY.ask(engine, sender=sender, value=key))
 
 
-def select_by_digest(connection: sa.Connection, sender: str, sha256: str) -> Known | None:
+def find_by_digest(engine: sa.Engine, sender: str, sha256: str) -> Known | None:
     """Find by digest among messages without a key: with a key, equal content may be meant twice."""
-    return _known(connection, _BY_DIGEST, sender, sha256)
+    return _known(_BY_DIGEST.ask(engine, sender=sender, value=sha256))
 
 
-def _known(connection: sa.Connection, statement: sa.Select[tuple[str, str]], sender: str, value: str) -> Known | None:
-    row = connection.execute(statement, {"sender": sender, "value": value}).one_or_none()
-    return None if row is None else Known(MessageId(row.id), row.sha256)
+def _known(row: tuple[str, str] | None) -> Known | None:
+    return None if row is None else Known(MessageId(row[0]), row[1])

@@ -90,15 +90,14 @@ class SqlStore:
         sha256: str | None = None,
         identity: str | None = None,
     ) -> Known | None:
-        with self._reading() as connection:
-            found = None
-            if idempotency_key is not None:
-                found = keeping.select_by_key(connection, sender, idempotency_key)
-            if found is None and sha256 is not None:
-                found = keeping.select_by_digest(connection, sender, sha256)
-            if found is None and identity is not None:
-                found = keeping.select_by_identity(connection, sender, identity)
-            return found
+        reading, found = self._foundation.reading, None
+        if idempotency_key is not None:
+            found = keeping.find_by_key(reading, sender, idempotency_key)
+        if found is None and sha256 is not None:
+            found = keeping.find_by_digest(reading, sender, sha256)
+        if found is None and identity is not None:
+            found = keeping.find_by_identity(reading, sender, identity)
+        return found
 
     def accept(self, acceptance: Acceptance) -> Receipt:
         return self._accept(acceptance, None).receipt
