@@ -29,7 +29,7 @@ FAILED = 1
 WAKE_SECONDS = 0.5
 # Every call of the disk, the broker or libxml2 gives the interpreter away and waits for its turn to come back: at the
 # default of 5 ms a commit of 100 µs takes many times that whenever another thread computes.
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.002
 
 
 def run(config: Path, settings: ProcessSettings) -> int:

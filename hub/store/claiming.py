@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Integer, Text, bindparam
 
 from hub.delivery import Delivery, Event, EventKind, advance
+from hub.store.driver import run_many
 from hub.store.holding import standing
 from hub.store.inserting import insert_rows
 from hub.store.moving import insert_events, update_moved
@@ -255,7 +256,7 @@ def insert_deliveries(connection: sa.Connection, several: Sequence[MessageRows])
         if id_ in moves
     ]
     if born:
-        connection.execute(_BORN[connection.dialect.name], born)
+        run_many(connection, _BORN[connection.dialect.name], born)
         insert_events(connection, moves.values())
     claimed: dict[str, list[Delivery]] = {}
     for move in moves.values():

@@ -8,6 +8,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hub.store.driver import run_many
 from hub.store.payloads import Row
 
 
@@ -15,7 +16,7 @@ def insert_rows(connection: sa.Connection, table: sa.Table, rows: Iterable[Row])
     """Insert rows that cannot be there yet, all with one statement."""
     listed = list(rows)
     if listed:
-        connection.execute(_insert(table), listed)
+        run_many(connection, _insert(table), listed)
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, rows: Iterable[Row]) -> int:
@@ -26,7 +27,7 @@ def insert_new(connection: sa.Connection, table: sa.Table, rows: Iterable[Row]) 
     listed = list(rows)
     if not listed:
         return 0
-    return connection.execute(_insert_new(table, connection.dialect.name), listed).rowcount
+    return run_many(connection, _insert_new(table, connection.dialect.name), listed)
 
 
 # Making a statement costs more than running it: what every message needs is made once.
@@ -40,5 +41,4 @@ def _insert(table: sa.Table) -> sa.Insert:
 @cache
 def _insert_new(table: sa.Table, dialect: str) -> sa.Insert:
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    # Without the option the count of an INSERT is gone with its cursor on psycopg, and reads -1.
-    return insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return insert.on_conflict_do_nothing()

@@ -11,10 +11,10 @@ from hub.errors import Conflict, StoreError
 from hub.message import MessageId, Receipt
 from hub.store.api import Accepted, Known
 from hub.store.claiming import insert_deliveries
+from hub.store.driver import Question
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.listing import status_of_message
 from hub.store.payloads import Row
-from hub.store.question import Question
 from hub.store.rows import MessageRows
 from hub.store.tables import ACCEPTED, message, payload, reference
 from hub.store.writer import Unexpected, Verb

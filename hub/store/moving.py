@@ -15,6 +15,7 @@ from hub.delivery import Delivery, advance
 from hub.errors import Conflict
 from hub.message import NOTHING
 from hub.store.api import Change, ItemResult
+from hub.store.driver import run_many
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.payloads import Row
 from hub.store.rows import MOVED_COLUMNS, Move, RowMaker, delivery_of, delivery_row, event_row, moved_columns
@@ -90,7 +91,7 @@ def update_moved(
         | {"at_id": move.before.id, "at_revision": move.before.revision, "at_state": move.before.state.value, **lease}
         for move in sorted(moves, key=lambda move: move.before.id)
     ]
-    return connection.execute(_move(lease_until), rows).rowcount
+    return run_many(connection, _move(lease_until), rows)
 
 
 def insert_events(connection: sa.Connection, moves: Iterable[Move]) -> None:
