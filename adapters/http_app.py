@@ -53,7 +53,7 @@ class MessageApp:
         self._linger = linger
         self._message = re.compile(re.escape(path) + "/" + _ID)
         self._reply = re.compile(re.escape(path) + "/" + _ID + "/replies/" + _ID)
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix=f"accept {context.name}")
+        self._threads = ThreadPoolExecutor(PLACES, thread_name_prefix=f"accept {context.name}")
         self._free = PLACES
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
