@@ -1,283 +1,28 @@
-"""A destination's threads: one slow or dead procedure delays only itself.
-
-A destination's threads and its adapter come with its first due delivery and go when nothing was due for a minute, so
-that thousands of idle destinations cost nothing. Never more is claimed than can be tried at once: what is claimed and
-then lost counts as sent.
-"""
+"""All destinations' threads, the sweep that wakes those for which something is due, and room for what comes in."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Self
 
-from hub.delivery import Delivery
+from hub import deliverer as one_destination
+from hub.deliverer import Claimed, Deliverer
 from hub.deployment import Destination
-from hub.dispatch import Content, Dispatch
-from hub.errors import StoreError, Unavailable
 from hub.log import get_log
 from hub.message import DeliveryId
-from hub.outcome import Deferred, Phase, Reason
-from hub.plugin import OutboundAdapter
-from hub.store.api import Acceptance, Accepted, Store, Taking
+from hub.store.api import Acceptance, Store
+from hub.store.taking import Accepted, Taking
 
 log = get_log(__name__)
 
-IDLE_SECONDS = 60.0
-THREADS_MAX = 256
-LEASE = timedelta(seconds=30)  # renewed while this process lives; where nobody else can be sending it says nothing
 RENEW_SECONDS = 10.0
 SWEEP_SECONDS_MIN = 0.1
-HANDED_BYTES_MAX = 1_000_000  # larger ones are read again from the disk when their turn comes: memory is scarcer
 SWEEP_SECONDS = 1.0  # how soon is seen what the command line wrote beside a running daemon
-
-
-class Slots:
-    """How many threads may deliver in all: destinations that find none are served at the next sweep."""
-
-    def __init__(self, limit: int = THREADS_MAX) -> None:
-        self._free = limit
-        self._lock = threading.Lock()
-        self._wanted_at = float("-inf")
-
-    def take(self) -> bool:
-        with self._lock:
-            if self._free == 0:
-                self._wanted_at = time.monotonic()
-                return False
-            self._free -= 1
-            return True
-
-    def give(self) -> None:
-        with self._lock:
-            self._free += 1
-
-    @property
-    def scarce(self) -> bool:
-        """Whether somebody went without lately: idle threads make room then."""
-        return time.monotonic() - self._wanted_at < 2 * SWEEP_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that is ours to try, with what is to be sent if it is at hand."""
-
-    delivery: Delivery
-    content: Content | None = field(default=None, repr=False)
-
-
-class Deliverer:
-    """Claims and tries the deliveries of one destination in up to ``max_in_flight`` threads."""
-
-    def __init__(
-        self,
-        destination: Destination,
-        adapter: Callable[[Destination], OutboundAdapter],
-        store: Store,
-        dispatch: Dispatch,
-        clock: Callable[[], datetime],
-        owner: str,
-        slots: Slots,
-        former: Deliverer | None = None,
-    ) -> None:
-        """``former`` delivered to the same destination with the last configuration: it finishes first."""
-        self._former = former
-        self._former_until = time.monotonic() + destination.limits.total.total_seconds()
-        self._destination, self._make, self._store, self._dispatch = destination, adapter, store, dispatch
-        self._clock, self._owner, self._slots = clock, owner, slots
-        self._lock = threading.Condition()
-        self._claimed: deque[Claimed] = deque()
-        self._kept = 0  # room for what is about to be accepted
-        self._trying: list[DeliveryId] = []
-        self._threads = 0
-        self._claiming = False
-        self._rung = False
-        self._stopping = False
-        self._adapter: OutboundAdapter | None = None
-        self._opening = threading.Lock()
-
-    def wake(self) -> None:
-        """Look for due deliveries now."""
-        with self._lock:
-            if self._stopping:
-                return
-            self._rung = True
-            self._spawn(1)
-            self._lock.notify()
-
-    def keep_room(self) -> bool:
-        """Keep room for a delivery that is about to be accepted; not while others wait, for these go first."""
-        with self._lock:
-            others_wait = self._rung or self._claiming or self._former is not None
-            ordered = self._destination.ordered_by is not None  # these stand in line
-            if self._stopping or ordered or others_wait or self._in_use() >= self._destination.limits.max_in_flight:
-                return False
-            self._spawn(len(self._claimed) + self._kept + 1)
-            if not self._threads:
-                return False
-            self._kept += 1
-            return True
-
-    def fill_room(self, claimed: Claimed | None) -> None:
-        """Try this one in the room that was kept, or give the room back."""
-        with self._lock:
-            self._kept -= 1
-            if claimed is not None:
-                self._claimed.append(claimed)
-                self._spawn(len(self._claimed))
-            self._lock.notify()
-
-    def _in_use(self) -> int:
-        return len(self._trying) + len(self._claimed) + self._kept
-
-    def stop(self) -> None:
-        """Claim nothing more; what is in hand is tried to its end."""
-        with self._lock:
-            self._stopping = True
-            self._lock.notify_all()
-
-    def join(self, seconds: float) -> bool:
-        """Wait until the threads have ended, and those of the one before; return whether they did in time."""
-        end = time.monotonic() + seconds
-        with self._lock:
-            ended = self._lock.wait_for(lambda: self._threads == 0, timeout=max(seconds, 0))
-            former = self._former
-        return ended and (former is None or former.join(end - time.monotonic()))
-
-    def in_hand(self) -> list[DeliveryId]:
-        """Return what is claimed and not settled yet, here and by the one before: nobody else may take that over."""
-        with self._lock:
-            mine = [*(one.delivery.id for one in self._claimed), *self._trying]
-            former = self._former
-        return mine if former is None else mine + former.in_hand()
-
-    def _spawn(self, wanted: int) -> None:
-        """Start threads so that ``wanted`` are free, within the limits. The lock is held."""
-        free = self._threads - len(self._trying) - int(self._claiming)
-        for _ in range(min(wanted - free, self._destination.limits.max_in_flight - self._threads)):
-            if not self._slots.take():
-                return
-            thread = threading.Thread(target=self._run, name=f"deliver {self._destination.name}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the machine gives no more threads; the next sweep tries again
-                self._slots.give()
-                log.error("thread_not_started", destination=self._destination.name)
-                return
-            self._threads += 1
-
-    def _run(self) -> None:
-        try:
-            while (claimed := self._next()) is not None:
-                id_ = claimed.delivery.id
-                try:
-                    self._try(claimed)
-                except (Unavailable, StoreError) as error:
-                    # The hub is closing, or the store is gone for good: the next start settles it as unclear.
-                    log.error("attempt_not_recorded", delivery=id_, error=type(error).__name__)
-                finally:
-                    with self._lock:
-                        self._trying.remove(id_)
-        finally:
-            self._leave()
-
-    def _next(self) -> Claimed | None:
-        """Return a claimed delivery, claiming when there is none; ``None`` when there has been nothing for long."""
-        while True:
-            with self._lock:
-                while not self._claimed and not self._may_claim():
-                    if self._kept:
-                        self._lock.wait(SWEEP_SECONDS)
-                    elif self._stopping or self._has_waited_long():
-                        return None
-                if self._claimed:
-                    claimed = self._claimed.popleft()
-                    self._trying.append(claimed.delivery.id)
-                    return claimed
-                self._claiming, self._rung = True, False
-                limit = self._destination.limits.max_in_flight - self._in_use()
-            found = self._claim(limit)
-            with self._lock:
-                self._claiming = False
-                self._claimed.extend(map(Claimed, found))
-                # A full claim says that there may be more: somebody looks again when a thread is free.
-                self._rung = self._rung or len(found) >= limit
-                self._spawn(len(self._claimed))
-                self._lock.notify(len(self._claimed))
-
-    def _has_waited_long(self) -> bool:
-        """Wait to be woken; return whether nothing came for long, or others need the thread. The lock is held."""
-        end = time.monotonic() + IDLE_SECONDS
-        while not self._slots.scarce and (left := end - time.monotonic()) > 0:
-            if self._lock.wait(min(left, SWEEP_SECONDS)):
-                return False
-        return not self._rung and not self._claimed and not self._kept
-
-    def _may_claim(self) -> bool:
-        full = self._in_use() >= self._destination.limits.max_in_flight
-        return self._rung and not self._claiming and not self._stopping and not full
-
-    def _claim(self, limit: int) -> list[Delivery]:
-        if self._former is not None:
-            if self._former.join(self._former_until - time.monotonic()):
-                self._former = None  # else it keeps what it has, and is not waited for again
-            if self._stopping:
-                return []
-        try:
-            return list(
-                self._store.claim(
-                    self._destination.name, now=self._clock(), limit=limit, owner=self._owner, lease=LEASE
-                )
-            )
-        except (Unavailable, StoreError) as error:
-            log.error("claim_failed", destination=self._destination.name, error=type(error).__name__)
-            return []
-
-    def _try(self, claimed: Claimed) -> None:
-        adapter = self._open()
-        if isinstance(adapter, Deferred):
-            self._dispatch.settle(claimed.delivery, adapter, self._destination.retry)
-            return
-        self._dispatch.attempt(claimed.delivery, self._destination, adapter, claimed.content)
-        if self._destination.ordered_by:
-            self.wake()  # the next of the same key may go now
-
-    def _open(self) -> OutboundAdapter | Deferred:
-        with self._opening:
-            if self._adapter is None:
-                try:
-                    adapter = self._make(self._destination)
-                    self._try_open(adapter)
-                except Exception as error:  # a plugin's bug must not end the thread with the delivery in its hands
-                    log.warning("open_failed", destination=self._destination.name, exc_info=error)
-                    expected = isinstance(error, OSError)
-                    return Deferred(Reason.UNREACHABLE if expected else Reason.CRASHED, phase=Phase.NONE, code="open")
-                self._adapter = adapter
-            return self._adapter
-
-    @staticmethod
-    def _try_open(adapter: OutboundAdapter) -> None:
-        try:
-            adapter.open()
-        except BaseException:
-            adapter.close()
-            raise
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._threads -= 1
-            self._slots.give()
-            if self._claimed:
-                self._spawn(1)  # a bug has ended this thread: what waited for it is not lost
-            last = self._threads == 0
-            adapter, self._adapter = (self._adapter, None) if last else (None, self._adapter)
-            self._lock.notify_all()
-        if adapter is not None:
-            adapter.close()
+HANDED_BYTES_MAX = 1_000_000  # larger ones are read again from the disk when their turn comes: memory is scarcer
 
 
 class Offer:
@@ -342,7 +87,7 @@ class Deliverers:
     def offer(self, destinations: Collection[str]) -> Offer:
         """Keep room for one delivery at each of these destinations that can try it at once."""
         rooms = {name: one for name in destinations if (one := self._deliverer(name)) is not None and one.keep_room()}
-        return Offer(rooms, Taking(frozenset(rooms), self._owner, LEASE, self._clock()))
+        return Offer(rooms, Taking(frozenset(rooms), self._owner, one_destination.LEASE, self._clock()))
 
     def in_hand(self) -> set[DeliveryId]:
         """Return what this process is sending, by this configuration and the last ones.
@@ -388,7 +133,7 @@ class Deliverers:
     @property
     def steady(self) -> bool:
         """Whether the store has been there for the time of a lease: else living nodes may not have renewed theirs."""
-        return time.monotonic() - self._failed > LEASE.total_seconds()
+        return time.monotonic() - self._failed > one_destination.LEASE.total_seconds()
 
     def _all(self) -> list[Deliverer]:
         return [*self._deliverers.values(), *self._former.values()]
@@ -427,5 +172,5 @@ class Deliverers:
         """Keep what is in hand, so that no other node takes it over; what no thread has any more runs out."""
         if not self._store.exclusive and time.monotonic() - self._renewed > RENEW_SECONDS:
             if in_hand := self.in_hand():
-                self._store.renew(self._owner, now=now, lease=LEASE, only=in_hand)
+                self._store.renew(self._owner, now=now, lease=one_destination.LEASE, only=in_hand)
             self._renewed = time.monotonic()

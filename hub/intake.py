@@ -22,7 +22,8 @@ from hub.log import get_log
 from hub.message import DeliveryId, Finding, Incoming, MessageId, Receipt, new_id
 from hub.outcome import Reason
 from hub.store import api
-from hub.store.api import Acceptance, Accepted, MessageRecord, Payload, PayloadRole, Reference, Store, Taking
+from hub.store.api import Acceptance, MessageRecord, Payload, PayloadRole, Reference, Store
+from hub.store.taking import Accepted, Taking
 
 log = get_log(__name__)
 

@@ -26,7 +26,8 @@ from hub.retry import RetryPolicy
 from hub.routing import Directory
 from hub.service import Hub
 from hub.store import open_store
-from hub.store.api import Job, Taking
+from hub.store.api import Job
+from hub.store.taking import Taking
 from hub.testing.clock import SettableClock
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check

@@ -19,7 +19,8 @@ from hub.daemon.desk import Desk
 from hub.daemon.generation import Generation, Generations
 from hub.daemon.sources import Sources
 from hub.daemon.vanished import hold_vanished, is_vanished
-from hub.deliverers import Deliverer, Deliverers, Slots
+from hub.deliverer import Deliverer, Slots
+from hub.deliverers import Deliverers
 from hub.deployment import Destination, KeepRejected
 from hub.dispatch import Attempt, Dispatch, blocks
 from hub.errors import Conflict, Rejected, Unavailable

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from hub.delivery import Delivery, Event
 from hub.message import DeliveryId, Message, MessageId, Receipt
+from hub.store.taking import Accepted, Taking
 
 
 class PayloadRole(StrEnum):
@@ -64,24 +65,6 @@ class Acceptance:
     idempotency_key: str | None = None
     parent_id: MessageId | None = None
     arrival: Mapping[str, str] = field(default_factory=dict, repr=False)  # what a replay needs: recipient, charset, …
-
-
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """Who tries a message's deliveries at once, so that they need no claim of their own, and to which destinations."""
-
-    destinations: frozenset[str]
-    owner: str
-    lease: timedelta
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The receipt, and what was claimed with it."""
-
-    receipt: Receipt
-    claimed: Sequence[Delivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +258,8 @@ class Store(Protocol):
         """
 
     def accept_and_claim(self, acceptance: Acceptance, taking: Taking) -> Accepted:
-        """Keep it, and claim its deliveries to these destinations in the same transaction: a message costs one sync
-        less. Not those with an order key, nor while the destination is held back; a duplicate claims nothing.
-
-        Raises:
-            Conflict: The identity is bound to other content.
+        """Keep it as :meth:`accept` does, and claim its deliveries to these destinations with the same sync. Not those
+        with an order key, nor while the destination is held back; a duplicate claims nothing.
         """
 
     def reject(self, rejection: Rejection) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from hub.errors import Conflict, StoreError
 from hub.message import MessageId, Receipt
-from hub.store.api import Accepted, Known
+from hub.store.api import Known
 from hub.store.claiming import insert_deliveries
 from hub.store.driver import Question
 from hub.store.inserting import insert_new, insert_rows
@@ -17,6 +17,7 @@ from hub.store.listing import status_of_message
 from hub.store.payloads import Row
 from hub.store.rows import MessageRows
 from hub.store.tables import ACCEPTED, message, payload, reference
+from hub.store.taking import Accepted
 from hub.store.writer import Unexpected, Verb
 
 

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from hub.delivery import Delivery, Event, EventKind, State, advance
 from hub.message import Header, Message, MessageId, MessageType
-from hub.store.api import Acceptance, Control, Reference, Rejection, Taking
+from hub.store.api import Acceptance, Control, Reference, Rejection
 from hub.store.payloads import Payloads, Row
 from hub.store.tables import MICROSECOND
+from hub.store.taking import Taking
 
 DELIVERY_FIELDS = tuple(item.name for item in fields(Delivery))
 TYPE_COLUMNS = ("standard", "version", "name")

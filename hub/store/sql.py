@@ -20,7 +20,6 @@ from hub.message import Message, Receipt
 from hub.store import claiming, holding, jobs, keeping, listing, moving, upkeep
 from hub.store.api import (
     Acceptance,
-    Accepted,
     Audit,
     Change,
     Control,
@@ -31,12 +30,12 @@ from hub.store.api import (
     Payload,
     PayloadInfo,
     Rejection,
-    Taking,
 )
 from hub.store.database import unavailable
 from hub.store.payloads import Row, payload_of, select_payload, select_payload_infos
 from hub.store.rows import RowMaker, message_of
 from hub.store.tables import message
+from hub.store.taking import Accepted, Taking
 from hub.store.writer import Seal, Writer
 
 LOOKS_MAX = 10  # a claim that loses so often leaves it to others; the next sweep asks again

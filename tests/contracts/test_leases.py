@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hub import deliverer as one_destination
 from hub import deliverers as module
 from hub.config.process import ProcessSettings
 from hub.daemon import engine as daemon
 from hub.daemon.engine import Engine
-from hub.deliverers import Deliverer, Deliverers, Slots
+from hub.deliverer import Deliverer, Slots
+from hub.deliverers import Deliverers
 from hub.delivery import Delivery, EventKind, State
 from hub.deployment import Destination
 from hub.dispatch import Dispatch
@@ -24,8 +26,9 @@ from hub.message import Incoming, Outgoing
 from hub.outcome import Delivered, Outcome, Reason, Unclear
 from hub.plugin import Limits
 from hub.retry import RetryPolicy
-from hub.store.api import Acceptance, Accepted, Taking
+from hub.store.api import Acceptance
 from hub.store.sql import SqlStore
+from hub.store.taking import Accepted, Taking
 from tests.daemon import until
 from tests.leinen import Leinen, folder_out, leinen
 from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance
@@ -89,7 +92,7 @@ def utc_now() -> datetime:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases of a second, renewed several times a second."""
-    monkeypatch.setattr(module, "LEASE", SHORT)
+    monkeypatch.setattr(one_destination, "LEASE", SHORT)
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
     monkeypatch.setattr(module, "SWEEP_SECONDS", 0.05)
 
@@ -241,7 +244,7 @@ def _arrives_after_all(engine: Engine, message_id: str, lost: list[Delivery]) ->
 
 def test_what_is_in_hand_is_never_called_lost_by_its_own_process(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     """A clock that jumps, or a database that was away for longer than the lease: its thread knows how it ends."""
-    monkeypatch.setattr(module, "LEASE", AT_ONCE)
+    monkeypatch.setattr(one_destination, "LEASE", AT_ONCE)
     monkeypatch.setattr(module, "RENEW_SECONDS", 3600.0)
     adapter = Gated()
     monkeypatch.setattr(engine.deliverers, "_make", lambda destination, former: Deliverer(
@@ -323,7 +326,7 @@ def test_nothing_is_called_lost_soon_after_the_store_was_away(
         return due(now)
 
     monkeypatch.setattr(engine.store, "due", sometimes)
-    monkeypatch.setattr(module, "LEASE", timedelta(seconds=3600))
+    monkeypatch.setattr(one_destination, "LEASE", timedelta(seconds=3600))
     engine.start()
     away.set()
     until(lambda: not engine.deliverers.steady, "it has seen that the store is away")
@@ -332,7 +335,7 @@ def test_nothing_is_called_lost_soon_after_the_store_was_away(
     engine.store.claim(GEWERBE, now=NOW, limit=1, owner="another node", lease=AT_ONCE)
     engine._settle_lost(utc_now())
     before = engine.store.counts()
-    monkeypatch.setattr(module, "LEASE", AT_ONCE)
+    monkeypatch.setattr(one_destination, "LEASE", AT_ONCE)
 
     until(lambda: engine.store.counts() == {(GEWERBE, "waiting"): 1}, "it is settled when the time is over")
     assert before == {(GEWERBE, "sending"): 1}

@@ -23,10 +23,8 @@ FUNCTION_LINES_MAX = 60
 
 BROAD_EXCEPTS: Mapping[str, tuple[int, str]] = {
     "hub/dispatch.py": (1, "an adapter's deliver: a bug of a plugin is Deferred(crashed)"),
-    "hub/deliverers.py": (
-        2,
-        "an adapter's making and open: Deferred(crashed); the sweep: nothing would be tried again",
-    ),
+    "hub/deliverer.py": (1, "an adapter's making and open: Deferred(crashed)"),
+    "hub/deliverers.py": (1, "the sweep: nothing would be tried again"),
     "hub/checking.py": (1, "a check: one that crashed has not passed, and its worker lives on"),
     "hub/jobs.py": (1, "one item of a job: it must neither stop the others nor come back at each start"),
     "hub/daemon/engine.py": (1, "the jobs: those that are not to blame go on"),

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from hub import deliverers
-from hub.deliverers import Claimed, Deliverer, Deliverers, Offer, Slots
+from hub import deliverer as one_destination
+from hub.deliverer import Claimed, Deliverer, Slots
+from hub.deliverers import Deliverers, Offer
 from hub.delivery import State
 from hub.deployment import Target
 from hub.message import Outgoing
 from hub.outcome import Delivered, Outcome
 from hub.plugin import Limits
-from hub.store.api import Filter, Taking
+from hub.store.api import Filter
+from hub.store.taking import Taking
 from tests.world import World, change
 
 WOB = "wolfsburg/antraege"
@@ -126,7 +128,7 @@ def test_what_comes_while_all_are_busy_is_taken_up_as_soon_as_one_is_free(world:
 
 
 def test_idle_threads_go_and_take_the_adapter_with_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliverers, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(one_destination, "IDLE_SECONDS", 0.05)
     adapter = GatedAdapter()
     adapter.gate.set()
     deliverer = make(world, adapter)
@@ -247,7 +249,7 @@ def test_room_that_is_not_used_is_given_back(world: World) -> None:
 def test_threads_are_bounded_over_all_destinations_and_idle_ones_make_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverers, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(one_destination, "LOOK_SECONDS", 0.05)
     slots = Slots(1)
     first, second = GatedAdapter(), GatedAdapter()
     first.gate.set()
