@@ -246,9 +246,7 @@ class Store(Protocol):
         sha256: str | None = None,
         identity: str | None = None,
     ) -> Known | None:
-        """Return the accepted message of this sender with that key, or that digest (only messages that came without
-        a key), or that identity.
-        """
+        """Return the sender's accepted message with that key, that digest (only such without a key) or identity."""
 
     def accept(self, acceptance: Acceptance) -> Receipt:
         """Keep it. The same identity with the same digest is answered by the first one's receipt (duplicate).
