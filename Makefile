@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Named by the content that was installed, not by its time: a clone or a switched branch asks no index for what is here.
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)
 
-.PHONY: demo test check soak bench run lock clean
+.PHONY: demo test soak storm check bench run lock clean
 
 demo: $(STAMP)
 	@$(BIN)/xoev-hub demo $(if $(JSON),--json $(JSON))
@@ -13,6 +13,10 @@ demo: $(STAMP)
 # Four processes on two cores: many tests wait for others, for clocks and for what they have killed.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+
+# 100 reloads under load, every second one broken; the suite runs 10.
+storm: $(STAMP)
+	RELOADS=100 $(BIN)/python -m pytest tests/promises/test_reload.py -k under_load -s $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ from hub.inspection import Snapshot
 from hub.log import configure, get_log
 from hub.snapshot import compile_snapshot
 from hub.spool import Spool
+from hub.xml import bindings
 
 log = get_log(__name__)
 
@@ -54,6 +55,7 @@ def main(control_fd: int, hatch_fd: int) -> None:
             order, contents = wire.receive(control)
             snapshot = _prove(control, order, contents)
         if snapshot is not None:
+            bindings.prune(Path(order["state_dir"]))
             with socket.socket(fileno=hatch_fd) as hatch:
                 spool = Spool(Path(order["state_dir"]))
                 WorkerSet(hatch, snapshot, spool, order["size"], order["memory"]).run()

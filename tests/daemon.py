@@ -113,6 +113,16 @@ class Daemon:
             found |= {pid} if not children else set()
         return found - {self.process.pid}
 
+    def group(self) -> set[int]:
+        """Return the living processes of the daemon's group: itself, and all that it has started."""
+        assert self.process is not None
+        found = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            state, _parent, group, *_ = [*_text(stat).rpartition(")")[2].split(), "", "", ""]
+            if group == str(self.process.pid) and state not in ("Z", "X"):
+                found.add(int(stat.parent.name))
+        return found
+
     def ready(self) -> bool:
         return self.asked("/readyz").startswith("ok")
 

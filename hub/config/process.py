@@ -26,7 +26,9 @@ PREFIX = "XOEV_HUB_"
 WORKERS_MAX = 256
 BYTES_IN_FLIGHT = 256_000_000
 BYTES_IN_FLIGHT_MIN = 1_000_000
-_KEYS = ("state_dir", "store", "admin_listen", "workers", "stage", "bytes_in_flight")
+WORKER_MEMORY = 1_000_000_000
+WORKER_MEMORY_MIN = 64_000_000
+_KEYS = ("state_dir", "store", "admin_listen", "workers", "worker_memory", "stage", "bytes_in_flight")
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
 _STORE = re.compile(r"(sqlite|postgresql\+psycopg)://")
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
@@ -44,6 +46,7 @@ class ProcessSettings:
     workers: int = 1
     stage: Environment = "production"
     bytes_in_flight: int = BYTES_IN_FLIGHT  # of documents, over all sources, from reading to receipt
+    worker_memory: int = WORKER_MEMORY  # bytes that a worker may take beside what all of them share
 
 
 def load_process(base: Path, environ: Mapping[str, str] = os.environ) -> ProcessSettings:
@@ -118,7 +121,8 @@ class _Reader:
             admin_listen=self._listen(),
             workers=self._workers(),
             stage=self._stage(),
-            bytes_in_flight=self._bytes_in_flight(),
+            bytes_in_flight=self._size("bytes_in_flight", BYTES_IN_FLIGHT, BYTES_IN_FLIGHT_MIN, "256MB, at least 1MB"),
+            worker_memory=self._size("worker_memory", WORKER_MEMORY, WORKER_MEMORY_MIN, "1GB, at least 64MB"),
         )
 
     def _text(self, key: str) -> str | None:
@@ -164,18 +168,18 @@ class _Reader:
             self._problem("stage", "production or test")
         return "production"
 
-    def _bytes_in_flight(self) -> int:
-        value, place = self._values.get("bytes_in_flight", (None, None))
+    def _size(self, key: str, default: int, least: int, expected: str) -> int:
+        value, place = self._values.get(key, (None, None))
         if place is None:
-            return BYTES_IN_FLIGHT
+            return default
         try:
             size: int = _SIZE.validate_python(value)
         except ValidationError:
             size = 0
-        if isinstance(value, str) and size >= BYTES_IN_FLIGHT_MIN:
+        if isinstance(value, str) and size >= least:
             return size
-        self._problem("bytes_in_flight", "a size such as 256MB, at least 1MB")
-        return BYTES_IN_FLIGHT_MIN
+        self._problem(key, f"a size such as {expected}")
+        return least
 
     def _problem(self, key: str, expected: str, *, show: bool = True) -> None:
         value, place = self._values[key]

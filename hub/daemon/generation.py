@@ -37,7 +37,14 @@ class Generation:
             ConfigError: The snapshot cannot be used.
             Unavailable: The workers cannot be started.
         """
-        order = Order(config.parent, config.name, settings.stage, settings.state_dir, settings.workers)
+        order = Order(
+            config.parent,
+            config.name,
+            settings.stage,
+            settings.state_dir,
+            size=settings.workers,
+            memory=settings.worker_memory,
+        )
         self.pool = Pool(replace(order, strict=strict), on_death=on_death)
         self.files = Files.frozen(config.parent, self.pool.proof.files)
         try:

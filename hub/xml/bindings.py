@@ -9,6 +9,7 @@ worker processes and commands with one snapshot come here, and nothing here impo
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib
 import json
@@ -16,11 +17,14 @@ import logging
 import os
 import posixpath
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +41,16 @@ if TYPE_CHECKING:
 
 PACKAGE = "xoev_bindings"
 SECONDS_MAX = 600  # the largest known standard takes 7
+NEW, OLD = ".new-", ".old-"  # folders that are being written, and removed
+_held: dict[Path, int] = {}  # what this process uses: descriptors with a lock that ends with the process
 _GENERATION = "1"  # raised when this module or hub.xml.generation writes something else
 
 
 def prepare(files: Files, profiles: Iterable[Profile], state_dir: Path) -> Path | None:
     """Return the folder that holds the bindings of all profiles that want some; ``None`` if none does.
 
-    Several processes may do so at once: each writes its own folder, and the first to finish gives it its name.
+    Several processes may do so at once: each writes its own folder, and the first to finish gives it its name. The
+    folder stays for as long as this process, or a fork of it, lives: :func:`prune` leaves it alone.
 
     Raises:
         ConfigError: A schema file is missing, two profiles want the same name or namespace, or PyXB cannot bind them.
@@ -60,9 +67,55 @@ def prepare(files: Files, profiles: Iterable[Profile], state_dir: Path) -> Path 
                 raise ConfigError(problems)
             work.take(bundle)
     folder = state_dir / "bindings" / work.digest(modules)
-    if not folder.is_dir():
+    while not _hold(folder):
         _generate(work, modules, folder)
     return folder
+
+
+def prune(state_dir: Path) -> None:
+    """Remove the bindings that no living process holds, and what others have left half made or half removed."""
+    for folder in (state_dir / "bindings").glob("*"):
+        with suppress(OSError):  # gone meanwhile, or not ours: the next one looks again
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                _remove(folder, fd)
+            finally:
+                os.close(fd)
+
+
+def _remove(folder: Path, fd: int) -> None:
+    if folder.name.startswith(NEW) and time.time() - os.fstat(fd).st_mtime < 2 * SECONDS_MAX:
+        return  # somebody is at it
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # By another name first: who finds its own name finds the whole folder, or none.
+    doomed = folder if folder.name.startswith(".") else folder.rename(folder.with_name(f"{OLD}{uuid.uuid4()}"))
+    shutil.rmtree(doomed)
+
+
+def _hold(folder: Path) -> bool:
+    """Keep a folder from being pruned until this process and its forks have ended; false if there is none."""
+    held = _held.get(folder)
+    if held is not None and _is(folder, held):
+        return True
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    with suppress(OSError):  # a file system without locks: nothing is pruned there either
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    if not _is(folder, fd):  # it was pruned between the two
+        os.close(fd)
+        return False
+    _held[folder] = fd
+    return True
+
+
+def _is(folder: Path, fd: int) -> bool:
+    try:
+        there, held = folder.stat(), os.fstat(fd)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
 
 
 def activate(folder: Path) -> None:
@@ -188,7 +241,7 @@ def _shared(uri: str) -> str:
 def _generate(work: _Schemas, modules: Mapping[str, str], folder: Path) -> None:
     for parent in (folder.parent.parent, folder.parent):  # the state directory may be new: it is its owner's alone
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=NEW) as temporary:
         schemas, out = Path(temporary, "schemas"), Path(temporary, "out")
         schemas.mkdir()
         out.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -213,3 +214,46 @@ except ConfigError as error:
     print(error)
 """
     assert "another snapshot" in run(one, code)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from tests.unit.test_bindings import prepared
+print(prepared(Path(sys.argv[1]), Path(sys.argv[2])).name, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_bindings_that_no_process_uses_any_more_are_removed(tmp_path: Path) -> None:
+    standard(tmp_path, "akte")
+    state = tmp_path / "var"
+    command = [sys.executable, "-c", HOLD, str(tmp_path), str(state)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        used = other.stdout.readline().strip()
+        (tmp_path / "schemas/xoev/akte/1/lib/shared.xsd").write_text(SHARED.replace("{2}", "{3}"))
+        own = prepared(tmp_path, state)
+        for left_over in (".old-1", "0123456789abcdef0123456789abcdef"):
+            (state / "bindings" / left_over / "xoev_bindings").mkdir(parents=True)
+        (state / "bindings" / f"{bindings.NEW}1").mkdir()  # somebody is at it
+        bindings.prune(state)
+        during = {path.name for path in (state / "bindings").iterdir()}
+        other.communicate("")
+
+    bindings.prune(state)
+
+    assert during == {used, own.name, f"{bindings.NEW}1"}
+    assert {path.name for path in (state / "bindings").iterdir()} == {own.name, f"{bindings.NEW}1"}
+
+
+def test_bindings_that_were_removed_are_made_anew(tmp_path: Path) -> None:
+    standard(tmp_path, "akte")
+    folder = prepared(tmp_path, tmp_path / "var")
+    before = contents(folder)
+    shutil.rmtree(folder)
+
+    again = prepared(tmp_path, tmp_path / "var")
+
+    assert again == folder
+    assert contents(again) == before

@@ -118,6 +118,16 @@ def test_defaults_lie_beside_routes_yaml(tmp_path):
     assert (settings.admin_listen, settings.stage) == ("127.0.0.1:8081", "production")
     assert settings.workers >= 1
     assert settings.bytes_in_flight == 256_000_000
+    assert settings.worker_memory == 1_000_000_000
+
+
+def test_a_worker_needs_some_memory(tmp_path):
+    assert load_process(tmp_path, {"XOEV_HUB_WORKER_MEMORY": "200MB"}).worker_memory == 200_000_000
+
+    with pytest.raises(ConfigError) as caught:
+        load_process(tmp_path, {"XOEV_HUB_WORKER_MEMORY": "63MB"})
+
+    assert "expected a size such as 1GB, at least 64MB" in caught.value.problems[0].text
 
 
 @pytest.mark.parametrize("text", ["256", "0MB", "999kB", "-1MB", "viel"])
