@@ -51,6 +51,9 @@ from hub.xml.release_profile import (
 
 NOTE = "Written by `xoev-hub schemas import`. Keys, window and header may be edited: the next import keeps them."
 
+PARTS_MAX = 2  # standards in one release: XBau 2.3 has its Kernmodul inside
+ABOVE_MAX = 3  # folders above a release in which a catalogue is looked for
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -105,6 +108,7 @@ class _Preparing:
 
     def prepare(self, release: Release) -> Prepared:
         mains = main_schemas(release)
+        self._refuse_several(release, mains)
         if not mains and not release.codelists and not release.schematron:
             return self._modules_only(release)
         profiles = self._registry.profiles.values()
@@ -189,6 +193,15 @@ class _Preparing:
             if others:
                 self._notes.append(f"no header, so no messages: {', '.join(others[:5])} ({len(others)} in all)")
 
+    def _refuse_several(self, release: Release, mains: Mapping[str, object]) -> None:
+        said = {
+            f"{one.standard} {one.release}"
+            for one in release.schemas.values()
+            if one.namespace in mains and one.standard and one.release
+        }
+        if len(said) > PARTS_MAX:
+            raise _refused(self._called, f"holds several releases: {', '.join(sorted(said))}; import one at a time")
+
     def _refuse_second(self, existing: Existing | None, mains: Mapping[str, object], named: Named) -> None:
         if existing is None or existing.shipped or self._wishes.replace or not mains:
             return
@@ -226,14 +239,20 @@ def _kept(existing: Existing) -> Mapping[str, bytes]:
 def _beside(sources: Sequence[Path], catalog: Path | None) -> Sequence[Place]:
     """Return the schemas that a catalogue beside the release knows, each with its addresses.
 
-    A catalogue that nobody named counts only if it belongs to whom the release belongs to.
+    One that nobody named lies in one of the folders above an unpacked release, the nearest counts, and belongs to whom
+    the release belongs to.
     """
-    found = [source.resolve().parent / "catalog.xml" for source in sources if source.is_dir()]
-    mine = [one for one in found if one.is_file() and one.stat().st_uid == sources[0].stat().st_uid]
+    found = [_above(source) for source in sources if source.is_dir()]
     places: dict[str, Place] = {}
-    for path in [catalog] if catalog else dict.fromkeys(mine):
-        places |= _catalogue(path)
+    for path in [catalog] if catalog else dict.fromkeys(found):
+        places |= _catalogue(path) if path else {}
     return list(places.values())
+
+
+def _above(folder: Path) -> Path | None:
+    owner = folder.stat().st_uid
+    found = (parent / "catalog.xml" for parent in list(folder.resolve().parents)[:ABOVE_MAX])
+    return next((path for path in found if path.is_file() and path.stat().st_uid == owner), None)
 
 
 def _catalogue(path: Path) -> dict[str, Place]:

@@ -172,7 +172,7 @@ def _held_mb() -> float:
 @click.option(
     "--catalog",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="OASIS XML catalogue: where to find what the release imports. A catalog.xml beside a folder is read anyway.",
+    help="OASIS XML catalogue: where to find what the release imports. A catalog.xml above a folder is read anyway.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and write nothing.")
 @json_option
@@ -191,7 +191,12 @@ def import_release(
 
     library = Library(session.base)
     wishes = Wishes(standard, version, without, catalog, replace)
-    prepared = prepare(sources, library, wishes)
+    try:
+        prepared = prepare(sources, library, wishes)
+    except ConfigError as error:
+        if as_json:
+            put_json({"problems": [_problem_json(one) for one in error.problems]})
+        raise
     if not dry_run:
         library.install(prepared.standard, prepared.version, prepared.files, prepared.modules)
     report = _reported(prepared, dry_run=dry_run)
@@ -232,6 +237,10 @@ def remove_schema(session: Session, name: str, as_json: bool) -> None:
     if as_json:
         put_json({"standard": profile.standard, "version": profile.version, "removed": True})
     say(f"removed {name}; a running hub lets go of it by xoev-hub reload")
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return {"file": problem.file, "line": problem.line, "text": problem.text}
 
 
 def _reported(prepared: Prepared, *, dry_run: bool) -> dict[str, Any]:

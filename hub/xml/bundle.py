@@ -32,6 +32,7 @@ BASE = "bundle:///"
 CATALOG = "catalog.json"
 MODULES = "../../../modules"  # seen from a standard's folder
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_GRAMMAR = ":/?#[]@!$&'()*+,;=%~"
 _REFERENCES = (f"{XS}include", f"{XS}redefine", f"{XS}import")
 
 
@@ -89,7 +90,10 @@ class _Closed(etree.Resolver):
 
 
 def _quoted(address: str) -> str:
-    return quote(address, safe=":/?&=@+,;!$'()*~#[]") if address.startswith(BASE) else address.replace(" ", "%20")
+    """Return an address as libxml2 takes it, with everything escaped that is no part of its grammar."""
+    if address.startswith(BASE):
+        return BASE + quote(address.removeprefix(BASE))
+    return quote(address, safe=_GRAMMAR)
 
 
 def resolve(base: str, location: str) -> str | None:
@@ -183,55 +187,67 @@ class Walk:
         self._find = find
         self._folder = folder
         self._seen: set[tuple[str, str]] = set()
+        self._names: dict[str, str] = {}  # of the files, by address
 
     def start(self, main: str) -> None:
         """Read a main schema and all that it reaches."""
-        self._take(Wanted(BASE + main, main, ""), None)
+        pending: list[tuple[Wanted, str | None]] = [(Wanted(BASE + main, main, ""), None)]
+        read: dict[str, tuple[str, bytes, etree._Element]] = {}
+        while pending:  # and no recursion: who writes schemas may chain thousands
+            wanted, includer = pending.pop()
+            tree = self._take(wanted, read)
+            if tree is None:
+                continue
+            target = tree.get("targetNamespace") or includer or ""
+            if (wanted.address, target) in self._seen:
+                continue
+            self._seen.add((wanted.address, target))
+            self.elements.update((target, str(one.get("name"))) for one in tree.iterchildren(f"{XS}element"))
+            followed = [self._follow(one, wanted.address, target) for one in tree.iterchildren(*_REFERENCES)]
+            pending += reversed([one for one in followed if one is not None])
+        for address, (name, body, tree) in read.items():
+            self.found[address] = (name, self._readable(tree, body, address))
 
-    def _take(self, wanted: Wanted, includer: str | None) -> None:
-        """Read one schema file and what it asks for. ``includer``: the namespace of a file that includes it."""
+    def _take(self, wanted: Wanted, read: dict[str, tuple[str, bytes, etree._Element]]) -> etree._Element | None:
+        """Return one schema file as a tree, or note why there is none."""
+        if wanted.address in read:
+            return read[wanted.address][2]
         found = self._find(wanted)
-        if not isinstance(found, tuple):
-            if found is None:
-                self.dispensable.add(wanted.address)
-            else:
-                where = wanted.file or f"{self._folder}/profile.yaml"
-                self.problems.append(Problem(where, wanted.line, 0, "", found))
-            return
+        if found is None:
+            self.dispensable.add(wanted.address)
+            return None
+        if isinstance(found, str):
+            where = wanted.file or f"{self._folder}/profile.yaml"
+            self.problems.append(Problem(where, wanted.line, 0, "", found))
+            return None
         name, body = found
         try:
             tree = etree.fromstring(body, guard.trusted_parser())
         except etree.XMLSyntaxError as error:
             self.problems.append(Problem(name, error.lineno or 0, 0, "", "is not well-formed XML"))
-            return
-        self.found[wanted.address] = (name, body)
-        target = tree.get("targetNamespace") or includer or ""
-        if (wanted.address, target) in self._seen:
-            return
-        self._seen.add((wanted.address, target))
-        self.elements.update((target, str(one.get("name"))) for one in tree.iterchildren(f"{XS}element"))
-        for one in tree.iterchildren(*_REFERENCES):
-            self._follow(one, wanted.address, name, target)
-        self.found[wanted.address] = (name, self._readable(tree, body, wanted.address))
+            return None
+        read[wanted.address] = (name, body, tree)
+        self._names[wanted.address] = name
+        return tree
 
-    def _follow(self, one: etree._Element, base: str, name: str, target: str) -> None:
+    def _follow(self, one: etree._Element, base: str, target: str) -> tuple[Wanted, str | None] | None:
+        """Return what an include or import asks for; ``None``: nothing, or what cannot be."""
         location = one.get("schemaLocation")
         if not location:
-            return
+            return None
         imported = one.tag == f"{XS}import"
         namespace = one.get("namespace", "") if imported else target
         address = resolve(base, location.strip())
-        wanted = Wanted(address or "", location, namespace, name, one.sourceline or 0)
+        name, line = self._names[base], one.sourceline or 0
         if address is None:
-            text = f"asks for {location}, which lies outside this folder"
-            self.problems.append(Problem(name, wanted.line, 0, "", text))
-        elif (address, namespace) not in self._seen:
-            self._take(wanted, None if imported else target)
+            self.problems.append(Problem(name, line, 0, "", f"asks for {location}, which lies outside this folder"))
+            return None
+        return Wanted(address, location, namespace, name, line), None if imported else target
 
     def _readable(self, tree: etree._Element, body: bytes, base: str) -> bytes:
-        """Return the schema as libxml2 can use it: it makes no address of blanks, and may not look for what is missing.
+        """Return the schema as libxml2 can use it.
 
-        Blanks are written as %20; an import of what may be missing loses its location.
+        It makes no address of blanks and umlauts: they are escaped. What may be missing is not asked for any more.
         """
         changed = False
         for one in tree.iterchildren(*_REFERENCES):
@@ -240,7 +256,7 @@ class Walk:
             if plain and resolve(base, plain) in self.dispensable:
                 del one.attrib["schemaLocation"]
                 changed = True
-            elif location != plain or " " in plain:
-                one.set("schemaLocation", plain.replace(" ", "%20"))
+            elif plain and location != quote(plain, safe=_GRAMMAR):
+                one.set("schemaLocation", quote(plain, safe=_GRAMMAR))
                 changed = True
         return etree.tostring(tree) if changed else body

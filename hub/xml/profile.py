@@ -97,6 +97,10 @@ class Profile:
     def fits(self, element: etree._Element) -> bool:
         return self.root_of(element).fits(element)
 
+    def takes_all(self, element: etree._Element) -> bool:
+        """Tell whether any document with this root is of this version, whatever it states."""
+        return self.root_of(element).version_from == "fixed"
+
     def serves(self, at: datetime) -> bool:
         """Tell whether the version is served at a time: from ``valid_from`` to before ``grace_until or valid_to``."""
         return (self.valid_from is None or self.valid_from <= at) and (self._until is None or at < self._until)

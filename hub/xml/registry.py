@@ -74,7 +74,8 @@ class Registry:
             where = f"the root {name.localname[:100]} in the namespace {(name.namespace or '(none)')[:200]}"
             text = f"no standard of this hub has {where}; {IMPORT}"
             raise Rejected("unknown_type", [_finding(root, "unknown_type", text)])
-        fitting = [profile for profile in candidates if profile.fits(root)]
+        # Who takes every document of a root (UBL) comes after who asks it for its version (XRechnung).
+        fitting = sorted((one for one in candidates if one.fits(root)), key=lambda one: one.takes_all(root))
         for profile in fitting:
             if profile.serves(at):
                 return profile

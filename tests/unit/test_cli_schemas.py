@@ -76,6 +76,8 @@ def test_a_missing_module_is_a_refusal_that_names_it_and_who_asks(office, packed
     assert done.code == 78
     assert f"Schema/xlager nachrichten.xsd:4: asks for {CODE_URL}" in done.err
     assert not (office.folder / "schemas/xoev/xlager").exists()
+    (said,) = office("schemas", "import", packed(release(code=None)), "--json").json["problems"]
+    assert (said["file"], said["line"]) == ("Schema/xlager nachrichten.xsd", 4)
     assert office("schemas", "import", packed(release(code=None)), "--without", CODE_URL).code == 0
 
 

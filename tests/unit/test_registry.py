@@ -313,3 +313,18 @@ def test_a_schema_is_compiled_once(tmp_path):
     profile = registry.profiles["notiz", "1"]
 
     assert registry.schema(profile) is registry.schema(profile)
+
+
+def test_who_takes_every_document_of_a_root_comes_after_who_asks_for_its_version(tmp_path):
+    every = PROFILE.replace("notiz\n", "alle\n", 1)
+    some = PROFILE + 'version_from: "@version"\n'
+    write(tmp_path, {"profile.yaml": every, "notiz.xsd": XSD}, "alle/1")  # sorts before the other
+
+    registry, problems = notiz(tmp_path, some)
+
+    found = [
+        registry.identify(parsed(f'<notiz xmlns="{NS}" {version}><zahl>1</zahl></notiz>'), NOW).standard
+        for version in ('version="1"', 'version="2"', "")
+    ]
+    assert problems == []
+    assert found == ["notiz", "alle", "alle"]

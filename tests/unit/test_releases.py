@@ -227,6 +227,75 @@ def test_schema_location_hints_of_instances_and_wsdls_are_never_followed(tmp_pat
     assert prepared(tmp_path, files).standard == "xlager"
 
 
+def test_locations_with_blanks_and_umlauts_are_found_written_plainly_or_escaped(tmp_path):
+    part = f"""<xs:schema {XSD_NS} targetNamespace="{XLAGER}"><xs:element name="teil" type="xs:int"/></xs:schema>"""
+    for number, location in enumerate(("teil ä ß.xsd", "teil%20%C3%A4%20%C3%9F.xsd", " teil ä ß.xsd\n")):
+        including = main().replace("<xs:import", f'<xs:include schemaLocation="{location}"/><xs:import', 1)
+
+        found = prepared(tmp_path / str(number), release(main=including) | {"Schema/teil ä ß.xsd": part})
+
+        assert "Schema/teil ä ß.xsd" in found.files
+
+
+def test_a_long_chain_of_includes_is_followed_to_its_end(tmp_path):
+    chain = {
+        f"Schema/{i}.xsd": f"""<xs:schema {XSD_NS} targetNamespace="{XLAGER}">
+          <xs:include schemaLocation="{i + 1}.xsd"/></xs:schema>"""
+        for i in range(1500)
+    }
+    including = main().replace("<xs:import", '<xs:include schemaLocation="0.xsd"/><xs:import', 1)
+
+    assert "asks for 1500.xsd" in refused(tmp_path, release(main=including) | chain)
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        "<!DOCTYPE a [<!ENTITY a '" + "x" * 1000 + "'>" + "".join(
+            f"<!ENTITY {chr(98 + i)} '{f'&{chr(97 + i)};' * 10}'>" for i in range(9)
+        ) + "]>",
+        "<!DOCTYPE a [<!ENTITY j SYSTEM 'file:///etc/passwd'>]>",
+        "<!DOCTYPE a SYSTEM 'http://127.0.0.1:9/a.dtd'>",
+    ],
+)  # fmt: skip
+def test_entities_in_a_schema_reach_and_expand_nothing(doctype, tmp_path):
+    evil = doctype + main().replace('name="menge"', 'name="&j;"' if "ENTITY" in doctype else 'name="menge"')
+
+    try:
+        found = prepared(tmp_path, release(main=evil))
+    except ConfigError as error:
+        assert "root:" not in str(error)
+        assert len(str(error)) < 5000
+    else:
+        assert "ENTITY" not in doctype
+        assert found.standard == "xlager"
+
+
+def test_a_folder_of_several_releases_is_refused_by_name(tmp_path):
+    files = {}
+    for name in ("XEins", "XZwei", "XDrei"):
+        own = main(about=f"<standard><nameKurz>{name}</nameKurz></standard><versionStandard><version>1</version>"
+                   "</versionStandard>", import_="")  # fmt: skip
+        files[f"{name}/a.xsd"] = own.replace("urn:test:xlager", f"urn:test:{name}")
+
+    assert "holds several releases: XDrei 1, XEins 1, XZwei 1" in refused(tmp_path, files)
+
+
+def test_a_catalogue_above_an_unpacked_release_is_followed(tmp_path):
+    catalog = '<catalog xmlns="urn:oasis:names:tc:entity:xmlns:xml:catalog">{}</catalog>'
+    place = folder(tmp_path / "corpus", {
+        "catalog.xml": catalog.format(f'<uri name="{CODE_URL}" uri="module/xsd/code.xsd"/>'),
+        "module/xsd/code.xsd": CODE.replace("<xs:complex", '<xs:include schemaLocation="teil.xsd"/><xs:complex', 1),
+        "module/xsd/teil.xsd": f'<xs:schema {XSD_NS} targetNamespace="{CODE_NS}"/>',
+    })  # fmt: skip
+    source = folder(place / "xlager-1.0/xsd", release(code=None))
+
+    found = prepare([source], Library(tmp_path / "hub"), Wishes())
+
+    assert set(found.catalog) == {CODE_URL, "http://xoev.de/schemata/code/1_0/teil.xsd"}
+    assert found.notes == ("2 shared modules come from the catalogue beside the release",)
+
+
 # --- names --------------------------------------------------------------------------------------------------------
 
 
