@@ -21,6 +21,7 @@ from hub.message import Finding
 from hub.xml.bundle import FINDINGS_MAX, TEXT_MAX
 from hub.xml.checks.table import CHECKS, Checks
 from hub.xml.checks.values import Check, Document, Found, Inconclusive
+from hub.xml.place import positions
 
 log = get_log(__name__)
 
@@ -76,11 +77,17 @@ def run_checks(
     findings += (one for one in about_header if one.path not in said)
     if valid and any(one.level == "error" for one in about_header):
         code = "schema_violation"
-    wanted = "error" if code else "warning"
-    shown = [one for one in findings if one.level == wanted]
-    if code:
-        shown.sort(key=lambda one: (one.line, one.column))
-    return Result(code, tuple(done), tuple(shown[:FINDINGS_MAX]))
+    if not code:
+        return Result("", tuple(done), tuple(one for one in findings if one.level != "error")[:FINDINGS_MAX])
+    return Result(code, tuple(done), _placed([one for one in findings if one.level == "error"], document))
+
+
+def _placed(errors: Sequence[Finding], document: Document) -> tuple[Finding, ...]:
+    """Return the first errors in the order of the document, each where its element begins."""
+    shown = sorted(errors, key=lambda one: (one.line, one.column))[:FINDINGS_MAX]
+    at = positions(document.root, document.body, [one.path for one in shown])
+    placed = [replace(one, line=at[one.path][0], column=at[one.path][1]) if one.path in at else one for one in shown]
+    return tuple(sorted(placed, key=lambda one: (one.line, one.column)))
 
 
 def _run(check: Check, document: Document, prepared: Checks, accept: Mapping[str, str]) -> tuple[State, list[Finding]]:

@@ -247,7 +247,7 @@ class _Examination:
     ) -> tuple[Finding, ...]:
         """Return the warnings; a document with an error is rejected, and so is one that could not be checked."""
         checks = [spec.check for spec in route.checks] if route else [Check("xsd", level=profile.level)]
-        document = Document(root, profile, self._incoming.received_at or datetime.now(UTC))
+        document = Document(root, profile, self._incoming.received_at or datetime.now(UTC), self._incoming.body)
         accept = route.accept if route else {}
         result = run_checks(checks, document, self._snapshot.checks, accept=accept, about_header=about_header)
         self._checks = result.checks

@@ -50,6 +50,7 @@ class Document:
     root: etree._Element = field(repr=False)
     profile: Profile
     at: datetime  # when it was received
+    body: bytes = field(default=b"", repr=False)  # what ``root`` was parsed from, for line and column
 
 
 @dataclass(frozen=True, slots=True)
