@@ -336,13 +336,15 @@ def perform(
     incoming: Incoming, verdict: Verdict, snapshot: Snapshot, *, skip: Mapping[str, str] = NOTHING
 ) -> Iterator[Planned]:
     """Yield each delivery as its steps have run. ``skip`` names destinations whose steps killed a worker, and why."""
-    message = message_of(incoming, verdict)
     steps = _steps(verdict, snapshot)
+    message = message_of(incoming, verdict) if any(steps.values()) else None  # its digest costs as much as its header
     for heading in verdict.headings:
         if heading.destination is None:
             yield Planned(heading, reason=Reason.NO_ROUTE)
         elif heading.destination in skip:
             yield Planned(heading, reason=Reason.TRANSFORM_FAILED, code=skip[heading.destination])
+        elif message is None:
+            yield Planned(heading)
         else:
             yield _run(steps[heading.destination], heading, message, incoming)
 
@@ -390,10 +392,9 @@ def _run(steps: Sequence[Step], heading: Heading, message: Message, incoming: In
         reason = Reason.TARGET_INVALID if rejected.code == "target_invalid" else Reason.TRANSFORM_FAILED
         rule = rejected.findings[0].rule if rejected.findings else rejected.code
         return Planned(heading, reason=reason, code=rule, findings=rejected.findings[:FINDINGS_MAX])
-    changed = outgoing.body != incoming.body
     return Planned(
         heading,
-        body=outgoing.body if changed else None,
+        body=outgoing.body if outgoing.body != incoming.body else None,
         content_type=outgoing.content_type,
         headers=dict(outgoing.headers),
     )

@@ -123,7 +123,12 @@ class _Reader:
 
     def holds(self, where: Field) -> bool:
         """Tell whether there is a node whose text matches."""
-        nodes = self._find(self._root, where.xpath)
+        attribute = where.xpath.removeprefix("/*/@")
+        if attribute != where.xpath:  # of the root, as nearly always: half as dear as the whole rest otherwise
+            value = self._root.get(attribute)
+            nodes: Sequence[Node] = [] if value is None else [value]
+        else:
+            nodes = self._find(self._root, where.xpath)
         return any(re.fullmatch(where.pattern, text_of(node).strip(" \t\r\n"), re.ASCII) for node in nodes)
 
     def authority(self, name: str, field: AuthorityField | None) -> str | None:
