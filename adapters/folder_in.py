@@ -253,7 +253,7 @@ def _write_findings(name: str, original: str, move: _Move, target: int) -> None:
         "id": move.id,
         "file": _escaped(original),
         "findings": [
-            {"rule": finding.rule, "path": finding.path, "line": finding.line}
+            {"rule": finding.rule, "path": finding.path, "line": finding.line, "column": finding.column}
             for finding in move.findings[:FINDINGS_MAX]
         ],
     }

@@ -99,7 +99,13 @@ def problem(
     if id_:
         document["id"] = id_
     document["findings"] = [
-        {"rule": finding.rule, "path": finding.path, "line": finding.line, "text": finding.text}
+        {
+            "rule": finding.rule,
+            "path": finding.path,
+            "line": finding.line,
+            "column": finding.column,
+            "text": finding.text,
+        }
         for finding in findings[:FINDINGS_MAX]
     ]
     headers = {}

@@ -133,7 +133,7 @@ class TestFolderIn(PollerContract):
             "code": "schema_violation",
             "id": "R-1",
             "file": "antrag-1.xml",
-            "findings": [{"rule": "xsd-type", "path": "/a:antrag/a:name", "line": 3}],
+            "findings": [{"rule": "xsd-type", "path": "/a:antrag/a:name", "line": 3, "column": 0}],
         }
         assert (written.parent / "antrag-1.R-1.xml").read_bytes() == samples.BODY
 

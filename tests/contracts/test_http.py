@@ -98,7 +98,8 @@ def test_a_rejection_names_every_finding_and_its_record(world: World) -> None:
     assert (reply.status, reply.headers["content-type"]) == (422, "application/problem+json")
     problem = reply.json
     assert problem.pop("findings") == [
-        {"rule": "xsd-type", "path": f"/a[{number}]", "line": number, "text": "not a date"} for number in range(1, 101)
+        {"rule": "xsd-type", "path": f"/a[{number}]", "line": number, "column": 0, "text": "not a date"}
+        for number in range(1, 101)
     ]
     assert problem == {
         "type": "urn:xoev-hub:problem:schema_violation",

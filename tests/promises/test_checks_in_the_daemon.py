@@ -71,7 +71,7 @@ def test_a_document_that_breaks_a_rule_is_rejected_and_its_sender_learns_rule_pa
     (finding,) = answer.json()["findings"]
     assert finding["rule"] == "L-1"
     assert finding["path"] == "/l:anmeldung/l:hund"
-    assert finding["line"] == 8
+    assert (finding["line"], finding["column"]) == (8, 3)
     assert finding["text"] == "Der Name bello beginnt klein."
     assert "bello" not in daemon.log.read_text("utf-8")
 
