@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from hub.message import Header
+from hub.inspection import Rejection
+from hub.message import Header, Incoming, MessageId, new_id
 from hub.xml import guard
 from hub.xml.detection import beside, detect
 from hub.xml.forms import FORMS, HeaderForm
@@ -19,6 +20,8 @@ from hub.xml.header import Reading, read
 from hub.xml.profile import Profile, Root
 from tests.forms import OSCI, SAMPLES, Sample
 from tests.rewriting import rewritten
+from tests.standards import MESSAGES
+from tests.world import World
 
 EVERY = pytest.mark.parametrize("sample", SAMPLES, ids=lambda one: one.form)
 KEYED = [one for one in SAMPLES if one.reader and not one.reader.startswith(("[", "Archiv"))]
@@ -234,3 +237,50 @@ def test_a_document_without_a_header_has_none(document):
     assert found.form == "none"
     assert (found.reading.header.reader, found.reading.findings) == (None, ())
     assert found.reading.header.type.name == "xy"
+
+
+# --- and all that through the inspection ---------------------------------------------------------------------------
+
+WITH_HEAD = [
+    "antrag-wolfsburg", "bauantrag-gifhorn", "beteiligung-salzgitter", "gewerbeanmeldung-wolfsburg",
+    "meldeauskunft-braunschweig",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+def judged(world: World, body: bytes) -> str:
+    result = world.inspect(Incoming(body, "online", "formular", id=MessageId(new_id()), received_at=world.clock()))
+    return result.code if isinstance(result, Rejection) else "accepted"
+
+
+@pytest.mark.parametrize("name", WITH_HEAD)
+def test_a_header_smuggled_through_a_lax_wildcard_is_a_rejection(name: str, world: World):
+    root = guard.parse((MESSAGES / f"{name}.xml").read_bytes())
+    assert judged(world, etree.tostring(root)) != "schema_violation"
+    head = next(child for child in root.iter("*") if etree.QName(child).localname.startswith("nachrichtenkopf"))
+    smuggled = copy.deepcopy(head)
+    smuggled.tag = "{urn:fremd}" + etree.QName(head).localname
+    root.append(smuggled)
+
+    assert judged(world, etree.tostring(root)) == "schema_violation"
+
+
+@pytest.mark.parametrize("name", WITH_HEAD)
+def test_a_comment_in_a_key_is_a_rejection(name: str, world: World):
+    root = guard.parse((MESSAGES / f"{name}.xml").read_bytes())
+    assert judged(world, etree.tostring(root)) != "schema_violation"
+    key = next(
+        (one for one in root.iter("*") if re.fullmatch("([a-z]{3}:)?03[0-9]{6}", one.text or "") and not len(one)), None
+    )
+    assert key is not None
+    text = key.text or ""
+    key.text = text[:-2]
+    comment = etree.Comment("x")
+    comment.tail = text[-2:]
+    key.append(comment)
+
+    assert judged(world, etree.tostring(root)) == "schema_violation"
