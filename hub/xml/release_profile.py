@@ -53,6 +53,7 @@ KNOWN = (
         ("http://schemas.opengis.net/wfs/2.0/wfs.xsd",),
     ),
     Known(r"urn:xoev-de:xdomea:schema:.+", "xdomea"),
+    Known(r"http://xoev\.de/transport/xta/.+", "xta"),
     Known(r"urn:oasis:names:specification:ubl:schema:xsd:(Invoice|CreditNote)-2", "ubl", "G-UBL"),
     Known(r"urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100", "cii", "G-CII"),
 )
