@@ -33,7 +33,7 @@ class Bounds:
     head: float = 10
     total: float = 60  # head and body
     keep_alive: int = 5
-    linger: float = 2  # how long a closing connection may take to read its answer
+    linger: float = 2  # how long a closing connection may take to read its answer, or to say what it wants
     finish: int = 30  # how long running requests may take after stop
     connections: int = 512
 
@@ -51,6 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = refused
         self._timer: asyncio.TimerHandle | None = None
         self._deaf = False  # whatever arrives now is dropped
+        self._last = False  # the next request is the last one
         self._begin()
 
     def _begin(self) -> None:
@@ -118,6 +119,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._set_timer(self._started + self._bounds.total - self.loop.time(), self._too_slow)
         super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
 
     def _verdict(self) -> str | None:
         """Return why a head is refused, or ``None``. llhttp has refused CL+TE, double CL, folding and bare LF."""
@@ -154,6 +157,17 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._received - self._head_bytes - self._body_bytes > HEAD_BYTES_MAX + 8 * self._body_bytes
 
     # --- endings
+
+    def shutdown(self) -> None:
+        """Close, unless a request is at hand. Who has connected a moment ago, or begun a head, is served once more:
+        its request is under way, and closing would be a refusal that nobody has told it.
+        """
+        fresh = self.cycle is None
+        if not fresh and not (self._in_head and self._received):
+            super().shutdown()
+        elif not self._deaf:
+            self._last = True
+            self._set_timer(self._bounds.linger, self._too_slow if self._received else self.transport.close)
 
     def on_response_complete(self) -> None:
         self._stop_timer()

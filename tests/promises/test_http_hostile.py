@@ -291,3 +291,27 @@ def test_stop_waits_for_no_idle_and_no_half_request(world: World) -> None:
     assert time.monotonic() - started < 2
     idle.close()
     half.close()
+
+
+def test_who_has_connected_when_the_hub_stops_is_served(world: World) -> None:
+    connected, half = world.connect(), world.connect()
+    half.sendall(post(samples.BODY)[:40])
+    idle = world.connect()
+    idle.sendall(post(samples.BODY))
+    answer = b""
+    while not answer.endswith(b"}"):  # answered, so the other two are accepted as well
+        answer += idle.recv(1000)
+
+    world.stop.set()
+    assert idle.recv(1000) == b""  # the hub has begun to stop
+    connected.sendall(post(samples.BODY))
+    half.sendall(post(samples.BODY)[40:])
+
+    for sender in (connected, half):
+        answer = read_to_end(sender)
+        assert status(answer) == 202
+        assert b"connection: close" in answer.lower()
+        sender.close()
+    idle.close()
+    world.thread.join(10)
+    assert not world.thread.is_alive()
