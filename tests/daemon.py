@@ -198,7 +198,12 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in _text(path).split()]
+    """Return the children of a process; it may end meanwhile."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
+    return [int(child) for thread in threads for child in _text(thread / "children").split()]
 
 
 def _text(path: Path) -> str:

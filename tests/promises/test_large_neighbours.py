@@ -170,13 +170,13 @@ def watched(hub: Daemon) -> Iterator[list[int]]:
         while not stop.wait(0.05):
             most[0] = max(most[0], pss(hub))
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield most
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        watching = thread.submit(watch)
+        try:
+            yield most
+        finally:
+            stop.set()
+        watching.result()  # what was not watched to the end says nothing
 
 
 def pss(hub: Daemon) -> int:
