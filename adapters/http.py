@@ -7,7 +7,8 @@ import hmac
 import re
 import socket
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
 import uvicorn
@@ -18,6 +19,8 @@ from adapters.http_protocol import Bounds, protocol_class
 from hub.plugin import Accept, Adapter, Context, Secret, SecretRef, Settings, StopSignal, TlsSettings
 
 BACKLOG = 256
+TOKEN_SECONDS = 1.0
+"""How soon a renewed token is known, and a withdrawn one is not any more."""
 
 
 def _address(value: str) -> str:
@@ -172,6 +175,8 @@ class _Logins:
         self._senders = senders
         self._context = context
         self._unreadable: set[SecretRef] = set()
+        self._tokens: list[tuple[bytes, str]] = []  # digest and sender
+        self._read_at = float("-inf")
 
     def find(self, authorizations: Sequence[bytes]) -> str | None:
         """Return who this is; nobody, unless exactly one header holds exactly one sender's token."""
@@ -180,15 +185,19 @@ class _Logins:
         scheme, _, token = authorizations[0].partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             return None
+        if time.monotonic() - self._read_at > TOKEN_SECONDS:
+            self._tokens = list(self._read_all())
+            self._read_at = time.monotonic()
         offered = hashlib.sha256(token.strip()).digest()
-        found = set()
+        # All are compared, whichever fits: the time says nothing about them.
+        found = {name for digest, name in self._tokens if hmac.compare_digest(offered, digest)}
+        return found.pop() if len(found) == 1 else None
+
+    def _read_all(self) -> Iterator[tuple[bytes, str]]:
         for name, login in self._senders.items():
             for reference in login.token:
-                secret = self._read(reference)
-                # All are compared, whichever fits: the time says nothing about them.
-                if secret and hmac.compare_digest(offered, hashlib.sha256(secret).digest()):
-                    found.add(name)
-        return found.pop() if len(found) == 1 else None
+                if secret := self._read(reference):
+                    yield hashlib.sha256(secret).digest(), name
 
     def _read(self, reference: SecretRef) -> bytes | None:
         try:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -22,6 +23,11 @@ PLACES = 64
 """How many messages are taken in at once."""
 GROWTH_BYTES = 1_000_000
 """Room for a body of unknown length is taken in such steps."""
+
+SMALL_BYTES = 1_000_000
+SMALL_AT_ONCE = 6
+"""So many small messages are handed in at a time, the others wait in their order: each is worked on for a millisecond
+or two, and more threads than that would only take the interpreter from each other. A large one never holds them up."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -55,6 +61,7 @@ class MessageApp:
         self._reply = re.compile(re.escape(path) + "/" + _ID + "/replies/" + _ID)
         self._threads = ThreadPoolExecutor(PLACES, thread_name_prefix=f"accept {context.name}")
         self._free = PLACES
+        self._small = asyncio.Semaphore(SMALL_AT_ONCE)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong is an answer, too."""
@@ -120,7 +127,10 @@ class MessageApp:
             with _Claim(self._context.room) as claim:
                 claim.cover(int(length or 0))
                 content = await body.read(self._context.limits.max_body, claim)
-                return None if content is None else await self._in_thread(self._hand_in, describe(body=content))
+                if content is None:
+                    return None
+                async with self._small if len(content) <= SMALL_BYTES else nullcontext():
+                    return await self._in_thread(self._hand_in, describe(body=content))
         finally:
             self._free += 1
 

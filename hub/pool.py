@@ -85,7 +85,7 @@ class Worker:
         head, blobs = wire.pack_incoming(incoming)
         self._sock.settimeout(DOCUMENT_SECONDS)
         wire.send(self._sock, {"incoming": head, "skip": dict(skip)}, blobs, spool)
-        while True:
+        while not progress.complete:
             self._sock.settimeout(allowed)  # for the verdict, and anew for each destination's steps
             answer, contents = wire.receive(self._sock)
             if "taken" in answer:
@@ -97,10 +97,9 @@ class Worker:
             elif "planned" in answer:
                 body = contents[0] if contents else None
                 progress.planned.append(wire.PLANNED.validate_python({**answer["planned"], "body": body}))
-            elif "spoiled" in answer:
-                raise wire.Spoiled
             else:
-                return None
+                raise wire.Spoiled
+        return None
 
     def close(self) -> None:
         self._sock.close()
@@ -202,6 +201,11 @@ class _Progress:
         self.taken = False  # the worker had the document in its hands
         self.verdict: Verdict | None = None
         self.planned: list[Planned] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether every delivery is planned; there is at least one."""
+        return self.verdict is not None and len(self.planned) == len(self.verdict.headings)
 
     def current(self) -> str | None:
         """Return the destination whose steps were running."""

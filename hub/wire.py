@@ -60,12 +60,16 @@ def send(sock: socket.socket, head: Mapping[str, Any], blobs: Sequence[bytes] = 
                     parts[at], sizes[at] = files.enter_context(_spooled(spool, blob)), {"spool": len(blob)}
         text = json.dumps({**head, "blobs": sizes}).encode()
         try:
-            sock.sendall(struct.pack(">I", len(text)) + text)
+            pending = struct.pack(">I", len(text)) + text
             for part in parts:
                 if isinstance(part, bytes):
-                    sock.sendall(part)
+                    pending += part
                 else:
+                    sock.sendall(pending)
                     socket.send_fds(sock, [b"\0"], [part.fileno()])
+                    pending = b""
+            if pending:
+                sock.sendall(pending)
         except TimeoutError:
             raise
         except OSError as error:

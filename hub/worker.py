@@ -5,7 +5,7 @@ worker lives for one large document: the daemon hangs up after it, and all memor
 
     ◀─ {"incoming", "skip"} + body, parts
     ─▶ {"taken"}: from here on it is the document that kills
-    ─▶ {"rejection"}  |  {"verdict"}, then per delivery {"planned"} + body, then {"done"}
+    ─▶ {"rejection"}  |  {"verdict"}, then per heading {"planned"} + body
     ─▶ {"spoiled"} instead of the next of these, if no spool file can be written
 """
 
@@ -44,4 +44,3 @@ def _inspect_one(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
         except wire.Spoiled:
             wire.send(sock, {"spoiled": True})
             return
-    wire.send(sock, {"done": True})
