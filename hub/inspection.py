@@ -46,7 +46,7 @@ from hub.routing import (
     may_address,
     may_send,
 )
-from hub.xml import detection, guard, header
+from hub.xml import detection, guard, header, trees
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check, Document
 from hub.xml.profile import Profile
@@ -190,7 +190,7 @@ class _Examination:
         """
         own = self._snapshot.deployment.limits_of(self._incoming.source)
         limits = guard.XmlLimits(max_body=own.max_body, max_text=own.max_text)
-        root = guard.parse(self._incoming.body, charset=self._incoming.charset, limits=limits)
+        root = trees.parse(self._incoming.body, charset=self._incoming.charset, limits=limits)
         profile = self._identify(root)
         self._type = profile.type_of(root)
         reading = header.read(root, profile)

@@ -31,7 +31,7 @@ from hub.files import Files
 from hub.message import Finding, Outgoing
 from hub.plugin import Step
 from hub.plugins import find_step
-from hub.xml import bindings, guard, transform3
+from hub.xml import bindings, transform3, trees
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
@@ -119,7 +119,7 @@ def parameters(outgoing: Outgoing) -> dict[str, str]:
 
 def _parsed(body: bytes, code: str = "transform_failed") -> etree._Element:
     try:
-        return guard.parse(body, limits=INSIDE)
+        return trees.again(body, limits=INSIDE)
     except Rejected as refusal:
         raise Rejected(code, [Finding("step-input", text=f"the step before gave no XML ({refusal.code})")]) from None
 

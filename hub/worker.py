@@ -16,6 +16,7 @@ import socket
 from hub import wire
 from hub.inspection import Rejection, Snapshot, examine, perform
 from hub.spool import Spool
+from hub.xml import trees
 
 
 def serve(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
@@ -29,6 +30,7 @@ def serve(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
 
 
 def _inspect_one(sock: socket.socket, snapshot: Snapshot, spool: Spool) -> None:
+    trees.forget()  # of the document before
     order, blobs = wire.receive(sock)
     wire.send(sock, {"taken": True})
     incoming = wire.unpack_incoming(order["incoming"], blobs)

@@ -17,7 +17,7 @@ from lxml import etree
 from hub.errors import ConfigError, Problem, Rejected
 from hub.files import Files
 from hub.message import Finding
-from hub.xml import guard
+from hub.xml import guard, trees
 
 XSL = "{http://www.w3.org/1999/XSL/Transform}"
 SCHEME = "snapshot:///"  # base of the addresses that libxslt sees; nothing but our resolver understands it
@@ -81,7 +81,7 @@ class Stylesheet:
     def _sendable(self, body: bytes) -> bytes:
         # By disable-output-escaping, two roots or a DOCTYPE a stylesheet can write what nobody may send.
         try:
-            guard.parse(body, limits=INSIDE)
+            trees.parse(body, limits=INSIDE)
         except Rejected as refusal:
             text = f"the result of {self.name} is no XML that may be sent ({refusal.code})"
             raise _rejected("xslt-result", 0, text) from None

@@ -128,6 +128,32 @@ def test_a_stylesheet_knows_the_message_by_parameters_and_keys_cannot_forge_them
     assert result == replace(outgoing(), body=result.body, content_type="application/xml")
 
 
+def copying_sheet(world: World, name: str, head: str = "") -> Step:
+    start = '<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">'
+    template = '<xsl:template match="/"><xsl:copy-of select="."/></xsl:template>'
+    world.write(f"{name}.xsl", f"{start}{head}{template}</xsl:stylesheet>")
+    return world.step("xslt", f"{name}.xsl", Files(world.base))
+
+
+def test_a_stylesheet_that_strips_blanks_changes_nothing_for_the_next_one(world: World) -> None:
+    """Steps share the tree of what they read; libxslt strips the blanks of its input in place."""
+    stripping = copying_sheet(world, "stripping", '<xsl:strip-space elements="*"/>')
+    copying = copying_sheet(world, "copying")
+    document = outgoing(b"<a> <b> </b> </a>")
+    alone = copying(document).body
+
+    assert stripping(document).body != alone
+    assert copying(document).body == alone
+
+
+def test_what_a_document_is_does_not_depend_on_the_one_before(world: World) -> None:
+    copy = copying_sheet(world, "copying")
+    bodies = [f"<a>{number}</a>".encode() for number in range(50)]
+
+    for body in bodies:
+        assert body in copy(outgoing(body)).body
+
+
 def test_a_problem_of_a_stylesheet_stands_where_routes_yaml_names_it(world: World) -> None:
     world.write("transforms/t.xsl", PARAMETERS.replace('match="/"', 'match="///"'))
 
