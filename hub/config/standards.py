@@ -55,12 +55,20 @@ def check_checks(route: Route, node: Node, run: Run) -> None:
         for text in _obstacles(spec.check, before, list(fitting(route.match.type, run.registry))):
             run.report.add(place, text)
         before.add(spec.check.name)
+    for rule in filter(_kept_or_broken, route.accept):
+        place = node.items["accept"].items[rule].key_place
+        run.report.add(place, f"{rule} cannot be seen otherwise: a schema and a signature are kept or broken")
     if route.accept and not before & ACCEPTABLE:
         names = ", ".join(sorted(ACCEPTABLE))
         run.report.add(
             node.items["accept"].key_place,
             f"nothing to accept on this route: only findings of {names} may be seen otherwise",
         )
+
+
+def _kept_or_broken(rule: str) -> bool:
+    """Tell whether a rule is one of the schema's or of the signature."""
+    return rule.startswith("SCHEMAV_") or rule in ("schema", "header", "signature")
 
 
 def _obstacles(check: Check, before: set[str], profiles: list[Profile]) -> Iterator[str]:

@@ -51,13 +51,14 @@ def read_code_list(files: Files, name: str) -> CodeList:
 
 
 def _values(row: etree._Element, columns: list[str], key: str) -> Iterator[str]:
-    """Yield the code of a row. A value without ``ColumnRef`` belongs to the column after that of the value before."""
+    """Yield the code of a row, if it has one. A value without ``ColumnRef`` is of the column after the last one's."""
     at = 0
     for value in row.iterchildren("{*}Value"):
         column = value.get("ColumnRef") or (columns[at] if at < len(columns) else "")
         at = columns.index(column) + 1 if column in columns else at + 1
         if column == key:
-            yield _text(value, "SimpleValue")
+            yield str(value.findtext("{*}SimpleValue", "")).strip()
+            return
 
 
 def _all(node: etree._Element, *path: str) -> Iterator[etree._Element]:
