@@ -103,6 +103,7 @@ def _check(entry: CheckEntry, node: Node, run: Run) -> CheckSpec:
         level=entry.xsd or "full",
         strict=entry.codelists == "strict",
         phase=entry.schematron.phase or "" if entry.schematron else "",
+        files=entry.schematron.files if entry.schematron else (),
         covers=entry.signature.covers or "" if entry.signature else "",
     )
     if entry.signature is not None:

@@ -160,6 +160,7 @@ class PlainCheckEntry(Grammar):
 
 
 class SchematronEntry(Grammar):
+    files: Texts = ()
     phase: Text | None = None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -26,6 +26,7 @@ BINDINGS = ("xslt", "xslt2", "xslt3")
 
 _SCH = "{http://purl.oclc.org/dsdl/schematron}"
 _XSL = "{http://www.w3.org/1999/XSL/Transform}"
+_TESTS = (f"{_SCH}assert", f"{_SCH}report")
 _F = f"{{{RESULT}}}f"
 _KNOWN = {"xs": "http://www.w3.org/2001/XMLSchema", "xsl": _XSL[1:-1], "found": RESULT}
 
@@ -102,7 +103,6 @@ class _Compiler:
         self._phase = phase or schema.get("defaultPhase", "")
         self._abstract = {one.get("id"): one for one in schema.iter(f"{_SCH}rule") if one.get("abstract") == "true"}
         self._diagnostics = {one.get("id"): one for one in schema.iter(f"{_SCH}diagnostic")}
-        self._count = 0
 
     def stylesheet(self) -> etree._Element:
         schema = self._schema
@@ -147,7 +147,7 @@ class _Compiler:
         every = list(self._schema.iter(f"{_SCH}pattern"))
         abstract = {one.get("id"): one for one in every if one.get("abstract") == "true"}
         for position, node in enumerate(every, 1):
-            name = node.get("id") or f"pattern-{position}"
+            name = node.get("id") or node.get("is-a") or f"pattern-{position}"
             if node.get("documents"):
                 raise self._problem(node, "documents= is not available: a check knows its document only")
             if node.get("abstract") == "true":
@@ -164,16 +164,17 @@ class _Compiler:
         for node in pattern.node.iterchildren(f"{_SCH}let"):
             self._let(node, out)
         rules = [one for one in pattern.node.iterchildren(f"{_SCH}rule") if one.get("abstract") != "true"]
+        parts = [list(self._parts(rule, ())) for rule in rules]
+        names = _names(pattern.id, [part for of_rule in parts for part in of_rule if part.tag in _TESTS])
         for position, rule in enumerate(rules):
             attributes = {"match": rule.get("context", ""), "mode": mode, "priority": str(len(rules) - position)}
             template = etree.SubElement(out, f"{_XSL}template", attributes)
-            parts = list(self._parts(rule, ()))
-            for part in parts:
+            for part in parts[position]:
                 if part.tag == f"{_SCH}let":
                     self._let(part, template)
-            for part in parts:
-                if part.tag in (f"{_SCH}assert", f"{_SCH}report"):
-                    self._test(part, rule, pattern.id, template)
+            for part in parts[position]:
+                if part.tag in _TESTS:
+                    self._test(part, rule, next(names), template)
             etree.SubElement(template, f"{_XSL}apply-templates", mode=mode, select="@*|node()")
 
     def _parts(self, rule: etree._Element, above: tuple[etree._Element, ...]) -> Iterator[etree._Element]:
@@ -187,20 +188,19 @@ class _Compiler:
                 raise self._problem(part, f"extends {part.get('rule')!r}: there is no such abstract rule")
             yield from self._parts(extended, (*above, extended))
 
-    def _test(self, part: etree._Element, rule: etree._Element, pattern: str, out: etree._Element) -> None:
-        self._count += 1
+    def _test(self, part: etree._Element, rule: etree._Element, name: str, out: etree._Element) -> None:
         test = part.get("test", "")
         failing = f"not({test})" if part.tag == f"{_SCH}assert" else test
         inside = etree.SubElement(out, f"{_XSL}if", test=failing)
         level = next((one.get(name) for one in (part, rule) for name in ("flag", "role") if one.get(name)), "error")
-        found = etree.SubElement(inside, _F, id=_plain(part.get("id") or f"{pattern}-{self._count}"))
+        found = etree.SubElement(inside, _F, id=_plain(name))
         found.set("level", _plain(str(level)))
         found.set("at", "{path(.)}")
         self._text(part, found)
-        for name in part.get("diagnostics", "").split():
-            if name in self._diagnostics:
+        for reference in part.get("diagnostics", "").split():
+            if reference in self._diagnostics:
                 self._put(" ", found)
-                self._text(self._diagnostics[name], found)
+                self._text(self._diagnostics[reference], found)
 
     def _text(self, node: etree._Element, out: etree._Element) -> None:
         """Write a text with what it computes."""
@@ -229,6 +229,15 @@ class _Compiler:
 
     def _problem(self, node: etree._Element, text: str) -> ConfigError:
         return ConfigError([Problem(self._file, node.sourceline or 0, 0, "", text)])
+
+
+def _names(pattern: str, tests: Sequence[etree._Element]) -> Iterator[str]:
+    """Yield the rule id of each test of a pattern: its own, else the pattern's, with a number if that is not enough."""
+    nameless = sum(not one.get("id") for one in tests)
+    count = 0
+    for one in tests:
+        count += not one.get("id")
+        yield one.get("id") or (pattern if nameless == 1 else f"{pattern}-{count}")
 
 
 def _filled(abstract: etree._Element, given: Mapping[str, str]) -> etree._Element:

@@ -103,6 +103,33 @@ def test_abstract_rules_and_patterns_are_filled_in_and_includes_read(tmp_path):
     assert [one.rule for one in found(tmp_path, rules, teile=parts)] == ["R1", "R2"]
 
 
+def test_a_test_without_an_id_bears_its_patterns_with_a_number_where_that_has_several(tmp_path):
+    rules = schema(
+        rule("false()", more="").replace('id="p"', 'id="allein"')
+        + """<pattern id="zwei"><rule context="a:akte"><assert test="false()">x</assert><assert test="false()">y</assert>
+          <assert id="R" test="false()">z</assert></rule></pattern>
+        <pattern id="muster" abstract="true"><rule context="$was"><assert test="false()">x</assert></rule></pattern>
+        <pattern is-a="muster"><param name="was" value="a:akte"/></pattern>"""
+    )
+
+    assert [one.rule for one in found(tmp_path, rules)] == ["allein", "zwei-1", "zwei-2", "R", "muster"]
+
+
+def test_a_route_may_choose_among_the_files_of_the_profile(tmp_path):
+    files = {f"regeln/{name}.sch": schema(rule("false()", more=f'id="{name}"')) for name in ("straf", "zoll")}
+    named = "schematron: [regeln/straf.sch, regeln/zoll.sch]\n"
+
+    def rules_of(*globs: str) -> list[str]:
+        return [one.rule for one in findings(tmp_path, Check("schematron", files=globs), document(TITLE), files, named)]
+
+    assert rules_of() == ["straf", "zoll"]
+    assert rules_of("*zoll*") == ["zoll"]
+    with pytest.raises(
+        ConfigError, match=r"no Schematron file fits 'kasse'; there are regeln/straf.sch, regeln/zoll.sch"
+    ):
+        rules_of("kasse")
+
+
 def test_a_phase_chooses_its_patterns_and_the_schemas_own_counts_where_the_route_says_none(tmp_path):
     phases = """<phase id="kurz"><active pattern="p"/></phase><phase id="lang"><active pattern="p"/><active pattern="q"/></phase>"""
     both = rule("false()") + rule("false()", more='id="R2"').replace('id="p"', 'id="q"')

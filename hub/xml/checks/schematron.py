@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from functools import partial
 
 from lxml import etree
@@ -29,7 +30,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
     if not saxon.available():
         raise ConfigError([Problem("", 0, 0, "", f"schematron {saxon.MISSING}")])
     programs = []
-    for name in profile.schematron:
+    for name in _chosen(check, profile):
         text = read_schematron(sources.files, profile.folder, name, check.phase)
         programs.append(sources.programs.get(f"{profile.folder}/{name}", text))
 
@@ -43,6 +44,16 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
             yield from _findings(document.root, result)
 
     return run
+
+
+def _chosen(check: Check, profile: Profile) -> list[str]:
+    """Return the files that count on a route: some standards have one for each kind of message."""
+    for glob in check.files:
+        if not any(fnmatchcase(name, glob) for name in profile.schematron):
+            there = ", ".join(profile.schematron)
+            raise impossible(f"{profile.folder}/profile.yaml", f"no Schematron file fits {glob!r}; there are {there}")
+    every = not check.files
+    return [name for name in profile.schematron if every or any(fnmatchcase(name, glob) for glob in check.files)]
 
 
 def _findings(root: etree._Element, result: str) -> Iterator[Found]:

@@ -30,6 +30,7 @@ class Check:
     level: Literal["full", "header"] = "full"  # xsd: by the official schema, or by the header schema
     strict: bool = False  # codelists: a version that is not here is an error
     phase: str = ""  # schematron: the phase that counts; "": the schema's own
+    files: tuple[str, ...] = ()  # schematron: globs of the profile's files; none: all
     trust: tuple[str, ...] = ()  # signature: PEM files of certificates and authorities
     covers: str = ""  # signature: XPath of the element that must be signed; "": the whole document
 
