@@ -20,7 +20,7 @@ from hub.plugin import Accept, Adapter, Context, Secret, SecretRef, Settings, St
 
 BACKLOG = 256
 TOKEN_SECONDS = 1.0
-"""How soon a renewed token is known, and a withdrawn one is not any more."""
+"""For how long a withdrawn token may still be good. A renewed one is known at once."""
 
 
 def _address(value: str) -> str:
@@ -185,13 +185,16 @@ class _Logins:
         scheme, _, token = authorizations[0].partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             return None
-        if time.monotonic() - self._read_at > TOKEN_SECONDS:
+        offered = hashlib.sha256(token.strip()).digest()
+        if time.monotonic() - self._read_at > TOKEN_SECONDS or not self._owners(offered):
             self._tokens = list(self._read_all())
             self._read_at = time.monotonic()
-        offered = hashlib.sha256(token.strip()).digest()
-        # All are compared, whichever fits: the time says nothing about them.
-        found = {name for digest, name in self._tokens if hmac.compare_digest(offered, digest)}
+        found = self._owners(offered)
         return found.pop() if len(found) == 1 else None
+
+    def _owners(self, offered: bytes) -> set[str]:
+        # All are compared, whichever fits: the time says nothing about them.
+        return {name for digest, name in self._tokens if hmac.compare_digest(offered, digest)}
 
     def _read_all(self) -> Iterator[tuple[bytes, str]]:
         for name, login in self._senders.items():

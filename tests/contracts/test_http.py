@@ -6,14 +6,14 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.http import HttpIn, HttpListener
-from adapters.http_app import GROWTH_BYTES, PLACES
+from adapters.http_app import GROWTH_BYTES, PLACES, SMALL_BYTES
 from adapters.http_problems import STATUS_OF
 from hub.message import MessageId
 from hub.plugin import Conflict, Context, Finding, Incoming, Limits, MessageStatus, Receipt, Rejected, Unavailable
@@ -208,23 +208,40 @@ def test_a_body_over_the_limit_is_refused_however_it_is_sent(tmp_path: Path) -> 
 
 def test_more_than_the_places_at_once_are_told_to_come_again(tmp_path: Path) -> None:
     with running(tmp_path) as world:
-        full, go = threading.Semaphore(0), threading.Event()
+        go = threading.Event()
 
         def wait(_: Incoming) -> None:
-            full.release()
-            assert go.wait(20)
+            go.wait(60)  # none is done before one more has come than there are places
+
+        world.intake.before = wait
+        with ThreadPoolExecutor(PLACES + 1) as senders:
+            asked = [senders.submit(ask, world.listener) for _ in range(PLACES + 1)]
+            first = next(as_completed(asked, timeout=50)).result()
+            go.set()
+            statuses = sorted(one.result(60).status for one in asked)
+
+        assert (first.status, first.headers["retry-after"]) == (503, "5")
+        assert statuses == [202] * PLACES + [503]
+
+
+def test_a_large_message_does_not_wait_for_small_ones_that_hang(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        go, large = threading.Event(), threading.Event()
+
+        def wait(incoming: Incoming) -> None:
+            if len(incoming.body) > SMALL_BYTES:
+                large.set()
+            else:
+                go.wait(60)
 
         world.intake.before = wait
         with ThreadPoolExecutor(PLACES) as senders:
-            running_ones = [senders.submit(ask, world.listener) for _ in range(PLACES)]
-            for _ in range(PLACES):
-                assert full.acquire(timeout=20)
-            over = ask(world.listener)
+            small = [senders.submit(ask, world.listener) for _ in range(PLACES - 1)]
+            assert ask(world.listener, b"<a>" + b" " * SMALL_BYTES + b"</a>").status == 202
             go.set()
-            statuses = {one.result(20).status for one in running_ones}
+            assert {one.result(60).status for one in small} == {202}
 
-        assert (over.status, over.headers["retry-after"]) == (503, "5")
-        assert statuses == {202}
+        assert large.is_set()
 
 
 def test_more_bytes_than_there_is_room_for_are_told_to_come_again(tmp_path: Path) -> None:
