@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--matrix", is_flag=True, help="Print municipality × service, with the gaps.")
 @click.option("--connect", is_flag=True, help="Open every destination's adapter as well (needs network and secrets).")
-@click.option("--as-of", type=Time(), help="Judge as if it were this day.")
+@click.option("--as-of", type=Time(berlin=True), help="Judge as if it were then. Left out: now.")
 @json_option
 @click.pass_obj
 def check(session: Session, matrix: bool, connect: bool, as_of: datetime | None, as_json: bool) -> None:
-    """Check the whole configuration: all problems in one run."""
-    if as_of is not None:
-        raise click.UsageError("check --as-of comes with versions in time, a later release")
+    """Check the whole configuration: all problems in one run.
+
+    A route of which no version is served at that time is a warning, or an error if its standard reaches nobody then.
+    """
+    from hub.config.asof import problems_at
+    from hub.files import Files
     from hub.snapshot import proved
 
     try:
@@ -46,14 +49,17 @@ def check(session: Session, matrix: bool, connect: bool, as_of: datetime | None,
         snapshot, problems = compiled.snapshot, compiled.problems
     except ConfigError as error:
         snapshot, problems = None, error.problems
+    if snapshot is not None:
+        in_time = problems_at(snapshot.deployment, snapshot.registry, Files(session.base), as_of or now())
+        problems = (*problems, *in_time)
     problems = tuple(sorted(problems, key=lambda one: one.level != "error"))  # what stands in the way comes first
     if as_json:
         put_items([_problem_json(one) for one in problems])
     else:
         for problem in problems:
             say(str(problem))
-    if snapshot is None:
-        errors = sum(problem.level == "error" for problem in problems)
+    errors = sum(problem.level == "error" for problem in problems)
+    if snapshot is None or errors:
         say(f"{errors} problem{'' if errors == 1 else 's'}")
         raise click.exceptions.Exit(CONFIG)
     deployment = snapshot.deployment
