@@ -202,3 +202,46 @@ def test_two_replays_of_one_delivery_make_one_new_delivery(hub: Daemon, procedur
     assert [one.returncode for one in both] == [0, 0]
     assert sum(f"{delivery}: skipped it is closed" in text for text in said) == 1
     assert len([one for one in hub.show(id_)["deliveries"] if one["replay_of"] == delivery]) == 1
+
+
+def test_what_was_never_sent_is_planned_anew_by_the_daemon(hub: Daemon) -> None:
+    assert hub.cli("pause", "leer/leinen", "--reason", "Wartung").returncode == 0
+    id_ = hub.hand_in(leinen(2)).json()["id"]
+
+    done = hub.cli("replan", id_, *REASON)
+
+    assert done.returncode == 0, done.stderr
+    old, new = hub.show(id_)["deliveries"]
+    assert (old["state"], old["reason"], new["replay_of"]) == ("closed", "superseded", old["id"])
+    assert hub.cli("resume", "leer/leinen", *REASON).returncode == 0
+    until(lambda: having(hub, id_, "delivered"), "the new one is delivered")
+    assert having(hub, id_, "delivered") == [new["id"]]
+
+
+def test_a_payload_is_read_beside_the_daemon_with_a_reason_only(hub: Daemon) -> None:
+    body = leinen(1)
+    id_ = hub.hand_in(body).json()["id"]
+
+    without = hub.cli("messages", "show", id_, "--payload", "received")
+    read = hub.cli("messages", "show", id_, "--payload", "received", "--reason", "Ticket 4711")
+
+    assert (without.returncode, without.stdout) == (2, "")
+    assert (read.returncode, read.stdout.encode()) == (0, body)
+
+
+def test_a_second_daemon_ends_and_the_first_one_goes_on(hub: Daemon) -> None:
+    second = hub.cli("run")
+
+    assert second.returncode == 1
+    assert "another daemon has the store" in second.stderr
+    assert hub.hand_in(leinen(1)).status_code == 202
+
+
+def test_what_would_be_done_is_shown_and_not_done(hub: Daemon, procedure: SoapProcedure) -> None:
+    id_, delivery = dead(hub, procedure)
+
+    done = hub.cli("replay", id_, *REASON, "--dry-run", "--json")
+
+    assert (done.returncode, [one["id"] for one in json.loads(done.stdout)["items"]]) == (0, [delivery])
+    assert having(hub, id_, "dead") == [delivery]
+    assert hub.cli("close", id_, "--as", "cancelled", *REASON).returncode == 0
