@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import TypeAlias
 
@@ -78,6 +78,11 @@ def comparable(message_id: str) -> str:
     return message_id.lower() if re.fullmatch(UUID, message_id) else message_id
 
 
+@cache
+def _whole(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)
+
+
 class _Reader:
     """Reads one document; collects what is wrong."""
 
@@ -129,7 +134,7 @@ class _Reader:
             nodes: Sequence[Node] = [] if value is None else [value]
         else:
             nodes = self._find(self._root, where.xpath)
-        return any(re.fullmatch(where.pattern, text_of(node).strip(" \t\r\n"), re.ASCII) for node in nodes)
+        return any(_whole(where.pattern).fullmatch(text_of(node).strip(" \t\r\n")) for node in nodes)
 
     def authority(self, name: str, field: AuthorityField | None) -> str | None:
         """Return an authority's key as ``prefix:number``, or its plain name."""
@@ -195,10 +200,12 @@ class _Reader:
                 if next(node.iterchildren(kind), None) is not None:
                     self._note(node, f"{name}: found {found}, expected text only", level)
                     return None
+        if isinstance(node, etree._Element) and not len(node):
+            return node.text or ""
         return text_of(node) if node is not None else None
 
     def _matching(self, name: str, node: Node, value: str, pattern: str, level: str) -> str | None:
-        if re.fullmatch(pattern, value, re.ASCII):
+        if _whole(pattern).fullmatch(value):
             return value
         text = text_of(node)
         found = repr(text[:SHOWN_MAX]) if text else "nothing"

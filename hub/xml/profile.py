@@ -26,10 +26,15 @@ class Root:
     header: HeaderForm
     version_from: str = "fixed"  # fixed | @attribute | absolute XPath
     versions: frozenset[str] = frozenset()  # texts that ``version_from`` may find
+    namespaces: Namespaces = field(init=False, repr=False)  # of this root's XPaths; ``r`` is the root's own
+
+    def __post_init__(self) -> None:
+        own = {"r": self.namespace} if self.namespace else {}
+        object.__setattr__(self, "namespaces", tuple(sorted({**self.header.namespaces, **own}.items())))
 
     def has(self, element: etree._Element) -> bool:
-        name = etree.QName(element)
-        return (name.namespace or "") == self.namespace and (self.names == EVERY or name.localname in self.names)
+        namespace, _, name = str(element.tag).removeprefix("{").rpartition("}")
+        return namespace == self.namespace and (self.names == EVERY or name in self.names)
 
     def fits(self, element: etree._Element) -> bool:
         """Tell whether a document with this root is of this version."""
@@ -39,12 +44,6 @@ class Root:
             return element.get(self.version_from[1:]) in self.versions
         nodes = select(element, self.version_from, self.namespaces)
         return len(nodes) == 1 and text_of(nodes[0]) in self.versions
-
-    @property
-    def namespaces(self) -> Namespaces:
-        """The prefixes that this root's XPaths may use; ``r`` is the root's own namespace."""
-        own = {"r": self.namespace} if self.namespace else {}
-        return tuple(sorted({**self.header.namespaces, **own}.items()))
 
 
 @dataclass(frozen=True, slots=True)

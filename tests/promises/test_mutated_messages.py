@@ -128,7 +128,7 @@ def _intake(folder: Path, state: Path) -> Intake:
     assert compiled.snapshot is not None, [str(one) for one in compiled.errors]
     snapshot, clock = compiled.snapshot, SettableClock()
     store = open_store(f"sqlite:///{state}/hub.db", state_dir=state, mode="daemon", clock=clock)
-    return Intake(store, lambda: OneSnapshot(snapshot), lambda: snapshot.deployment, clock, lambda _: None)
+    return Intake(store, lambda: OneSnapshot(snapshot), lambda: snapshot.deployment, clock)
 
 
 def _handed_in(intake: Intake, body: bytes) -> str:
