@@ -129,7 +129,7 @@ class _Reader:
     def holds(self, where: Field) -> bool:
         """Tell whether there is a node whose text matches."""
         attribute = where.xpath.removeprefix("/*/@")
-        if attribute != where.xpath:  # of the root, as nearly always: half as dear as the whole rest otherwise
+        if attribute != where.xpath:  # of the root, as nearly always: no XPath for that
             value = self._root.get(attribute)
             nodes: Sequence[Node] = [] if value is None else [value]
         else:
