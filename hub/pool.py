@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from hub import wire
+from hub.blame import Blame, Progress
 from hub.errors import ConfigError, Problem, Unavailable
-from hub.inspection import Plan, Planned, Rejection, Verdict
+from hub.inspection import Plan, Rejection
 from hub.log import get_log
 from hub.message import Finding, Incoming
 from hub.spool import Spool
@@ -32,8 +33,6 @@ START_SECONDS = 120  # generating the bindings of a large standard takes a while
 DOCUMENT_SECONDS = 5.0  # for a document, and
 MEGABYTE_SECONDS = 0.2  # for each megabyte of it
 IDLE_WORKER_SECONDS = 20  # how long a document waits for a worker before its sender is told to come again
-DEATHS_MAX = 2
-STRANGERS_MAX = 20  # deaths in a row that are not the document's
 MEMORY_BYTES = 1 << 30
 
 
@@ -73,7 +72,7 @@ class Worker:
         self._sock = sock
 
     def inspect(
-        self, incoming: Incoming, skip: Mapping[str, str], progress: _Progress, spool: Spool
+        self, incoming: Incoming, skip: Mapping[str, str], progress: Progress, spool: Spool
     ) -> Rejection | None:
         """Inspect one document; what the worker tells is kept in ``progress`` as it comes.
 
@@ -194,53 +193,6 @@ def _prove(control: socket.socket, order: Order) -> Proof:
     return Proof(answer["ready"], read, warnings)
 
 
-class _Progress:
-    """What a worker told about one document before it ended or died."""
-
-    def __init__(self) -> None:
-        self.taken = False  # the worker had the document in its hands
-        self.verdict: Verdict | None = None
-        self.planned: list[Planned] = []
-
-    @property
-    def complete(self) -> bool:
-        """Whether every delivery is planned; there is at least one."""
-        return self.verdict is not None and len(self.planned) == len(self.verdict.headings)
-
-    def current(self) -> str | None:
-        """Return the destination whose steps were running."""
-        headings = self.verdict.headings if self.verdict else ()
-        return headings[len(self.planned)].destination if len(self.planned) < len(headings) else None
-
-
-class _Blame:
-    """Whose fault it was that workers died over one document."""
-
-    def __init__(self) -> None:
-        self.skip: dict[str, str] = {}  # destinations whose steps are not run any more
-        self._deaths: dict[str | None, int] = {}
-        self._strangers = 0
-
-    def note(self, progress: _Progress) -> bool:
-        """Count one death; return whether the document itself has killed often enough.
-
-        Raises:
-            Unavailable: Workers keep dying of something else.
-        """
-        if not progress.taken:
-            self._strangers += 1
-            if self._strangers > STRANGERS_MAX:
-                raise Unavailable("the workers keep dying")
-            return False
-        where = progress.current()
-        self._deaths[where] = self._deaths.get(where, 0) + 1
-        if self._deaths[where] < DEATHS_MAX:
-            return False
-        if where is not None:
-            self.skip[where] = "worker_lost"
-        return where is None
-
-
 class Pool:
     """Standing worker processes of one snapshot. ``inspect`` may be called from any thread."""
 
@@ -295,9 +247,9 @@ class Pool:
             self._large.release()
 
     def _inspect(self, incoming: Incoming, take: Callable[[], Worker]) -> Plan | Rejection:
-        blame = _Blame()
+        blame = Blame()
         while True:
-            progress = _Progress()
+            progress = Progress()
             worker = take()
             try:
                 rejection = worker.inspect(incoming, blame.skip, progress, self._spool)
