@@ -53,8 +53,8 @@ class StoreMachine(RuleBasedStateMachine):
         receipt = self.store.accept(
             acceptance(destinations=destinations, order_key=order_key, dead="no_route" if dead else "", due_at=self.now)
         )
-        for delivery in self.store.message(receipt.message_id).deliveries:
-            self.planned[delivery.id] = self.expected[delivery.id] = delivery
+        for one in self.store.message(receipt.message_id).deliveries:
+            self.planned[one.id] = self.expected[one.id] = self.store.delivery(one.id)
 
     @rule(destination=st.sampled_from([GEWERBE, BAU]), limit=st.integers(1, 3))
     def claim(self, destination: str, limit: int) -> None:
