@@ -7,8 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from bench import inspecting, messages, subjects
+from bench import inspecting, messages, peers, subjects
 from bench.measuring import Effort, measure, summary
+from bench.peers import PEERS, Peer
 from bench.report import Report, known
 from bench.scenarios import SCENARIOS, Scenario
 from bench.sinks import Missing
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     report, failed = Report(scenarios=wanted), False
     yardstick = _yardstick(options.yardstick, wanted, report)
+    others = _peers(yardstick, wanted, report)
     effort = Effort(seconds=options.seconds, rate_seconds=options.seconds * 1.6)
     report.n_before = messages.calibrate()
     for scenario in wanted:
@@ -32,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
             if scenario.in_process:
                 report.inspected += inspecting.measured()
                 continue
-            for found in measure(scenario, effort, yardstick):
+            for found in measure(scenario, effort, yardstick, others):
                 report.measured.append(found)
                 _say(summary(found))
         except Missing as missing:
@@ -56,6 +58,16 @@ def _yardstick(asked: str | None, wanted: list[Scenario], report: Report) -> Pat
     except Missing as missing:
         report.skipped["yardstick"] = str(missing)
         return None
+
+
+def _peers(yardstick: Path | None, wanted: list[Scenario], report: Report) -> dict[Peer, Path]:
+    found: dict[Peer, Path] = {}
+    for peer in PEERS if any(one.peers for one in wanted) else ():
+        try:
+            found[peer] = peers.find(peer, yardstick)
+        except Missing as missing:
+            report.skipped[peer.name] = str(missing)
+    return found
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -20,10 +20,12 @@ from pathlib import Path
 
 import psycopg
 import psycopg.sql
+from pika.exceptions import AMQPError
 
-from bench import messages, processes
+from bench import messages, peers, processes
 from bench.load import Load, Order
 from bench.messages import DATA, ROOT
+from bench.peers import Peer
 from bench.scenarios import Scenario
 from bench.sinks import Folder, Missing, Procedure, Queue, Sink
 from bench.subjects import Subject, start_hub, start_yardstick
@@ -64,8 +66,10 @@ class Measured:
     notes: list[str] = field(default_factory=list)
 
 
-def measure(scenario: Scenario, effort: Effort, yardstick: Path | None) -> Iterator[Measured]:
-    """Yield what was measured, hub and yardstick in turn.
+def measure(
+    scenario: Scenario, effort: Effort, yardstick: Path | None, others: Mapping[Peer, Path]
+) -> Iterator[Measured]:
+    """Yield what was measured, hub, yardstick and peers in turn.
 
     Raises:
         Missing: The scenario cannot run here.
@@ -84,6 +88,17 @@ def measure(scenario: Scenario, effort: Effort, yardstick: Path | None) -> Itera
                 slow = _slow_disk(scenario, folder)
                 prototype = start_yardstick(yardstick, folder, sink.name, slow)
                 yield _measured(scenario, "yardstick", prototype, sink, effort)
+        for peer, application in others.items() if scenario.peers else ():
+            yield _of_peer(scenario, peer, application, effort)
+
+
+def _of_peer(scenario: Scenario, peer: Peer, application: Path, effort: Effort) -> Measured:
+    """Return what was measured; what keeps a peer from running is noted, and costs nobody else his figures."""
+    try:
+        with _folder() as folder, peers.queue(peer) as sink:
+            return _measured(scenario, peer.name, peers.start(peer, application, folder), sink, effort)
+    except (Missing, RuntimeError, TimeoutError, AMQPError) as error:
+        return Measured(scenario.name, peer.name, 0.0, notes=[f"not measured: {error}"])
 
 
 def _measured(scenario: Scenario, name: str, subject: Subject, sink: Sink, effort: Effort) -> Measured:

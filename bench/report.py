@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.inspecting import Inspected
 from bench.measuring import Measured, as_document
+from bench.peers import PEERS
 from bench.scenarios import BASE, Scenario
 
 PSS_MB_MAX = 250
@@ -32,7 +33,7 @@ AIMS = (
     Aim("cpu_us", "CPU per message", 1.8),
     Aim("receipt_p99", "receipt, p99", 3.0),
 )
-FIGURES = ("per_second", "cpu_us", "receipt_p50", "receipt_p99", "arrival_p50", "arrival_p99")
+FIGURES = ("per_second", "cpu_us", "receipt_p50", "receipt_p99", "arrival_p50", "arrival_p99", "pss_mb")
 HEAD = (
     "scenario",
     "against",
@@ -42,6 +43,7 @@ HEAD = (
     "p99",
     "arrival p50",
     "p99",
+    "PSS",
     "CPU in N",
     "PSS MB",
 )
@@ -61,23 +63,29 @@ class Report:
     def of(self, scenario: str, subject: str) -> list[Measured]:
         return [one for one in self.measured if (one.scenario, one.subject) == (scenario, subject)]
 
-    def ratios(self, scenario: str) -> tuple[str, dict[str, float]] | None:
+    def ratios(self, scenario: str) -> dict[str, dict[str, float]]:
         """Return against whom, and the hub's figures divided by his; pairs that ran one after the other, if any."""
-        hub, prototype, base = self.of(scenario, "hub"), self.of(scenario, "yardstick"), self.of(BASE, "hub")
-        if hub and len(hub) == len(prototype):
-            return "yardstick", {name: _ratio(name, hub, prototype) for name in FIGURES}
-        if hub and base and scenario != BASE:
-            return BASE, {name: _ratio(name, hub[:1], base[:1]) for name in FIGURES}
-        return None
+        hub, base = self.of(scenario, "hub"), self.of(BASE, "hub")
+        found = {}
+        for name in ("yardstick", *(peer.name for peer in PEERS)):
+            other = self.of(scenario, name)
+            if len(hub) == len(other) and any(one.per_second for one in other):
+                found[name] = _ratios(hub, other)
+        if hub and base and scenario != BASE and not found:
+            found[BASE] = _ratios(hub[:1], base[:1])
+        return found
 
     def document(self) -> dict[str, Any]:
         """Return everything, for the JSON."""
         return {
             "calibration_us": {"before": round(self.n_before, 1), "after": round(self.n_after, 1)},
             "ratios": {
-                one.name: {"against": found[0]} | {name: round(value, 3) for name, value in found[1].items()}
+                one.name: {
+                    other: {name: round(value, 3) for name, value in found.items()}
+                    for other, found in self.ratios(one.name).items()
+                }
                 for one in self.scenarios
-                if (found := self.ratios(one.name))
+                if self.ratios(one.name)
             },
             "aims": [{"aim": says, "found": found, "met": met} for says, found, met in self.aims()],
             "measured": [as_document(one) for one in self.measured],
@@ -87,9 +95,9 @@ class Report:
 
     def aims(self) -> Iterable[tuple[str, str, bool]]:
         """Yield each aim that could be looked at: what it says, what was found, whether it is met."""
-        found = self.ratios(BASE)
+        found = self.ratios(BASE).get("yardstick", {})
         for aim in AIMS if found else ():
-            value = found[1][aim.figure] if found else 0.0
+            value = found[aim.figure]
             sign = "≥" if aim.at_least else "≤"
             yield f"{aim.says} {sign} {aim.limit} of the yardstick's", f"{value:.2f}", aim.met(value)
         pss = [one.pss_mb for one in self.of(BASE, "hub")]
@@ -102,7 +110,7 @@ class Report:
     def lines(self) -> Iterable[str]:
         """Yield the table, and what there is to say about it."""
         yield f"N before {self.n_before:.0f} µs, after {self.n_after:.0f} µs (parse and validate the document of 10 KB)"
-        yield from _table([HEAD, *(self._row(one) for one in self.scenarios if self._row(one))])
+        yield from _table([HEAD, *(row for one in self.scenarios for row in self._rows(one))])
         for one in self.scenarios:
             starts = [found.start_seconds for found in self.of(one.name, "hub")] if one.starts_only else []
             if starts:
@@ -115,14 +123,24 @@ class Report:
         for says, found_, met in self.aims():
             yield f"{'met   ' if met else 'MISSED'} {says}: {found_}"
 
-    def _row(self, scenario: Scenario) -> Sequence[str]:
+    def _rows(self, scenario: Scenario) -> Iterable[Sequence[str]]:
+        """Yield one row for each with whom the hub is compared; the last two columns are the hub's own."""
         hub = self.of(scenario.name, "hub")
         if not hub or scenario.starts_only:
-            return ()
-        against, ratios = self.ratios(scenario.name) or ("-", {})
-        cells = [f"{ratios[name]:.2f}" if name in ratios else "-" for name in FIGURES]
+            return
         in_n = statistics.median(one.cpu_us / one.n_us for one in hub)
-        return [scenario.name, against, *cells, f"{in_n:.1f}", f"{max(one.pss_mb for one in hub):.0f}"]
+        own = [f"{in_n:.1f}", f"{max(one.pss_mb for one in hub):.0f}"]
+        found = self.ratios(scenario.name)
+        for against, ratios in (found or {"-": {}}).items():
+            cells = [f"{ratios[name]:.2f}" if name in ratios else "-" for name in FIGURES]
+            yield [scenario.name, against, *cells, *own]
+        for peer in PEERS if scenario.peers else ():
+            if peer.name not in found:  # the reason stands below the table
+                yield [scenario.name, peer.name, "skipped", *("" for _ in HEAD[3:])]
+
+
+def _ratios(ours: Sequence[Measured], others: Sequence[Measured]) -> dict[str, float]:
+    return {name: _ratio(name, ours, others) for name in FIGURES}
 
 
 def _ratio(name: str, ours: Sequence[Measured], others: Sequence[Measured]) -> float:
@@ -137,7 +155,7 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
     for row in rows:
         first = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         rest = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        yield "  ".join([*first, *rest])
+        yield "  ".join([*first, *rest]).rstrip()
 
 
 def known(names: Mapping[str, Scenario], asked: Sequence[str]) -> list[Scenario]:

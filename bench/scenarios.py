@@ -21,6 +21,7 @@ class Scenario:
     towns: int = 1
     sync_us: int = 0
     yardstick: bool = False
+    peers: bool = False  # with the applications that one would write instead in turn as well
     rounds: int = 1
     starts_only: bool = False
     releases: tuple[str, ...] = ()  # official ones that are imported before the start, from the corpus
@@ -33,7 +34,7 @@ RELEASES = (  # in an order in which what one imports from another comes first
 )  # fmt: skip
 
 SCENARIOS = (
-    Scenario(BASE, "HTTP, XSD, XSLT, target XSD, SQLite, AMQP confirmed", yardstick=True, rounds=2),
+    Scenario(BASE, "HTTP, XSD, XSLT, target XSD, SQLite, AMQP confirmed", yardstick=True, peers=True, rounds=2),
     Scenario("amqp-100k", "the same with 100 KB", kilobytes=100, yardstick=True),
     Scenario("soap-10k", "SOAP out, reply read", sink="soap"),
     Scenario("folder-10k", "folder out, synced and renamed", sink="folder"),

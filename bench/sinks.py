@@ -64,7 +64,7 @@ class Queue:
         """
         self.name = name
         try:
-            self._connection = _connect()
+            self._connection = connect()
         except (AMQPError, OSError) as error:
             raise Missing(f"no RabbitMQ on 127.0.0.1:5672 ({type(error).__name__})") from None
         self._channel: BlockingChannel = self._connection.channel()
@@ -100,7 +100,7 @@ class Queue:
         self._connection.close()
 
     def _consume(self, took: list[float], ended: threading.Event) -> None:
-        connection = _connect()
+        connection = connect()
         channel = connection.channel()
         channel.basic_qos(prefetch_count=500)
 
@@ -193,5 +193,6 @@ class Folder:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _connect() -> pika.BlockingConnection:
+def connect() -> pika.BlockingConnection:
+    """Return a connection to the broker; who waits for it waits for seconds, not for minutes."""
     return pika.BlockingConnection(pika.URLParameters(BROKER + QUICK))

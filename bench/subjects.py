@@ -81,7 +81,7 @@ def start_hub(
     if store:
         subprocess.run([*command, "store", "migrate"], env=own, check=True, capture_output=True, timeout=60)  # noqa: S603
     started = time.monotonic()
-    process = _spawn([*command, "run"], own | dict(environment), log)
+    process = spawn([*command, "run"], own | dict(environment), log)
     subject = Subject(process, port, "/v1/messages", TOKEN, notes=notes)
     try:
         processes.until(lambda: _ready(admin, process), "the hub is ready", START_SECONDS)
@@ -194,7 +194,7 @@ def start_yardstick(program: Path, folder: Path, queue: str, environment: Mappin
             shutil.copyfile(ROOT / "bench" / "stand_ins" / f"{name}.py", stand_ins / f"{name}.py")
         own["PYTHONPATH"] = str(stand_ins)
     started = time.monotonic()
-    process = _spawn([python or sys.executable, str(program), "hybrid", "2"], own | dict(environment), folder / "log")
+    process = spawn([python or sys.executable, str(program), "hybrid", "2"], own | dict(environment), folder / "log")
     subject = Subject(process, YARDSTICK_PORT, "/in", notes=[f"{name} stood in for" for name in lacking])
     try:
         processes.until(lambda: processes.answers(YARDSTICK_PORT), "the yardstick listens", 20)
@@ -205,7 +205,8 @@ def start_yardstick(program: Path, folder: Path, queue: str, environment: Mappin
     return subject
 
 
-def _spawn(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own."""
     with log.open("wb") as out:
         return subprocess.Popen(  # noqa: S603  our own program, or the one that the caller names
             command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
