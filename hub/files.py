@@ -39,6 +39,13 @@ class Files:
         files._read = dict(contents)
         return files
 
+    @classmethod
+    def begun(cls, base: Path, contents: Mapping[str, bytes]) -> Files:
+        """Return files of which some were read before, by somebody else; the rest comes from the disk."""
+        files = cls(base)
+        files._read = dict(contents)
+        return files
+
     @property
     def contents(self) -> Mapping[str, bytes]:
         """What was read so far, by name."""

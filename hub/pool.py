@@ -21,6 +21,7 @@ from typing import Any
 
 from hub import wire
 from hub.blame import Blame, Progress
+from hub.deployment import Deployment
 from hub.errors import ConfigError, Problem, Unavailable
 from hub.inspection import Plan, Rejection
 from hub.log import get_log
@@ -42,7 +43,7 @@ class Order:
 
     ``strict``: a route test that fails refuses the snapshot. A reload is strict; a start is not, for what ran
     yesterday must come up again although a version in a test has run out since. ``files`` is empty where the disk
-    shall be read.
+    shall be read. ``deployment``: the configuration was read before, from ``read``; the disk is asked for the rest.
     """
 
     base: Path
@@ -53,6 +54,8 @@ class Order:
     memory: int = MEMORY_BYTES
     strict: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    deployment: Deployment | None = field(default=None, repr=False)
+    read: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +173,15 @@ class _Set:
 
 def _prove(control: socket.socket, order: Order) -> Proof:
     head: dict[str, Any] = {
-        "base": str(order.base),
-        "main": order.main,
-        "stage": order.stage,
-        "state_dir": str(order.state_dir),
-        "size": order.size,
-        "memory": order.memory,
-        "strict": order.strict,
-    }
-    if order.files:
-        head["names"] = list(order.files)
+        "base": str(order.base), "main": order.main, "stage": order.stage, "state_dir": str(order.state_dir),
+        "size": order.size, "memory": order.memory, "strict": order.strict,
+    }  # fmt: skip
+    if order.deployment is not None:
+        head["deployment"] = wire.pack_deployment(order.deployment)
+    head["names" if order.files else "read"] = list(order.files or order.read)
     control.settimeout(START_SECONDS)
     try:
-        wire.send(control, head, list(order.files.values()))
+        wire.send(control, head, list((order.files or order.read).values()))
         answer, contents = wire.receive(control)
     except (wire.Closed, TimeoutError) as error:
         raise Unavailable("the worker set ended before it was ready") from error
@@ -213,7 +212,7 @@ class Pool:
         self._workers: set[Worker] = set()
         self._set = _Set(order)
         self.proof = self._set.proof
-        self._order = replace(order, files=self.proof.files)
+        self._order = replace(order, files=self.proof.files, read={})
         self._thread = threading.Thread(target=self._take_in, name="workers", daemon=True)
         self._thread.start()
         with self._lock:

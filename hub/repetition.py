@@ -57,8 +57,9 @@ def repeat(incoming: Incoming, digest: str, store: Store, *, main: str, stage: s
         return Repetition(obstacle=f"snapshot {digest[:12]} has no {main}: name the file of then with -c")
     others = _others(store.snapshot_versions(digest) or {})
     with tempfile.TemporaryDirectory(prefix="xoev-hub-") as empty:
-        order = Order(Path(empty), main, stage, state_dir, files=files)
         try:
+            deployment = hub.config.load(Path(empty, main), files=Files.frozen(Path(empty), files), stage=stage)
+            order = Order(Path(empty), main, stage, state_dir, files=files, deployment=deployment)
             result = _inspect(incoming, order)
         except ConfigError as error:
             first = error.problems[0]
@@ -66,8 +67,7 @@ def repeat(incoming: Incoming, digest: str, store: Store, *, main: str, stage: s
             return Repetition(obstacle=text, others=others)
         except Unavailable as error:
             return Repetition(obstacle=str(error), others=others)
-        reading = hub.config.read(Files.frozen(Path(empty), files), main, stage=stage)
-    return Repetition(result, reading.deployment, others=others)
+    return Repetition(result, deployment, others=others)
 
 
 def _inspect(incoming: Incoming, order: Order) -> Plan | Rejection:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hub.config
+from hub.config import Reading
 from hub.config.standards import fitting
 from hub.deployment import CheckSpec, Deployment, StepSpec
 from hub.errors import ConfigError, Problem
@@ -40,9 +41,14 @@ class Compiled:
         return tuple(problem for problem in self.problems if problem.level == "error")
 
 
-def compile_snapshot(files: Files, main: str, *, stage: str, state_dir: Path) -> Compiled:
-    """Compile everything that a deployment names, and report all problems at once."""
-    reading = hub.config.read(files, main, stage=stage)
+def compile_snapshot(
+    files: Files, main: str, *, stage: str, state_dir: Path, deployment: Deployment | None = None
+) -> Compiled:
+    """Compile everything that a deployment names, and report all problems at once.
+
+    A ``deployment`` that is given was read from these files already, and its problems are known.
+    """
+    reading = Reading(deployment, ()) if deployment else hub.config.read(files, main, stage=stage)
     registry, found = Registry.load(files)
     problems = [*reading.problems, *(problem for problem in found if problem not in reading.problems)]
     deployment = reading.deployment

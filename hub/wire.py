@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from pydantic import TypeAdapter
 
+from hub.deployment import Deployment
 from hub.errors import Problem
 from hub.inspection import Planned, Rejection, Verdict
 from hub.message import Incoming, Part
@@ -29,6 +30,7 @@ REJECTION = TypeAdapter(Rejection)
 PLANNED = TypeAdapter(Planned)
 INCOMING = TypeAdapter(Incoming)
 PROBLEM = TypeAdapter(Problem)
+DEPLOYMENT = TypeAdapter(Deployment)
 
 HEAD_BYTES_MAX = 64 << 20
 BLOB_BYTES_MAX = 1_000_000  # what is larger goes by a spool file
@@ -145,3 +147,19 @@ def unpack_incoming(head: dict[str, Any], blobs: list[bytes]) -> Incoming:
     body, *rest = blobs
     parts = tuple(Part(name, media, blob) for (name, media), blob in zip(head.pop("parts"), rest, strict=True))
     return INCOMING.validate_python({**head, "body": body, "parts": parts})
+
+
+def pack_deployment(deployment: Deployment) -> dict[str, Any]:
+    """Return a deployment as JSON, without the settings of its adapters: no worker needs them."""
+    bare = {"__all__": {"settings"}}
+    packed: dict[str, Any] = DEPLOYMENT.dump_python(
+        deployment, mode="json", exclude={"destinations": bare, "sources": bare}
+    )
+    return packed
+
+
+def unpack_deployment(packed: dict[str, Any]) -> Deployment:
+    """Return what :func:`pack_deployment` took apart; adapters have no settings in it."""
+    for endpoint in (*packed["destinations"].values(), *packed["sources"].values()):
+        endpoint["settings"] = {}
+    return DEPLOYMENT.validate_python(packed)

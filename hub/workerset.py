@@ -5,7 +5,8 @@ fork run the route tests, and forks workers that share all of it copy-on-write. 
 that grow too large, and ends with the daemon, however that ends: its sockets close. Extra workers, each for one large
 document, are forked when the daemon asks for them and come on top.
 
-    control  ◀─ {"base", "main", "stage", "state_dir", "size", "memory", "strict", "names"?} + file contents
+    control  ◀─ {"base", "main", "stage", "state_dir", "size", "memory", "strict", "deployment"?, "names" or "read"}
+                + contents: all that there is, or what was read before
              ─▶ {"ready": digest, "names"?, "warnings"} + contents   |  {"problems": […]}
     hatch    ─▶ {"worker": pid, "extra": bool} + the daemon's end of that worker's socket  |  {"ended": pid}
              ◀─ {"kill": pid}  |  {"extra": true}
@@ -66,8 +67,12 @@ def main(control_fd: int, hatch_fd: int) -> None:
 def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes]) -> Snapshot | None:
     base = Path(order["base"])
     sys.path.append(str(base))  # steps may live beside routes.yaml; they shadow nothing that is installed
-    files = Files.frozen(base, dict(zip(order["names"], contents, strict=True))) if "names" in order else Files(base)
-    compiled = compile_snapshot(files, order["main"], stage=order["stage"], state_dir=Path(order["state_dir"]))
+    begin = Files.frozen if "names" in order else Files.begun
+    files = begin(base, dict(zip(order.get("names") or order["read"], contents, strict=True)))
+    deployment = wire.unpack_deployment(order["deployment"]) if "deployment" in order else None
+    compiled = compile_snapshot(
+        files, order["main"], stage=order["stage"], state_dir=Path(order["state_dir"]), deployment=deployment
+    )
     problems = list(compiled.problems)
     if compiled.snapshot is not None and "names" not in order:  # what was proved before is not proved again
         problems += _apart(compiled.snapshot, files, "error" if order["strict"] else "warning")

@@ -213,7 +213,7 @@ class Engine:
 
     def _prove(self, *, strict: bool) -> Generation:
         generation = Generation(self._config, self._settings, utc_now, self.metrics.worker_died, strict=strict)
-        for problem in generation.pool.proof.warnings:
+        for problem in generation.warnings:
             log.warning("configuration_warning", reason=f"{problem.file}:{problem.line}: {problem.text}")
         self.store.keep_snapshot(generation.digest, generation.files.contents, versions(), utc_now())
         return generation

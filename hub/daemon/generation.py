@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -37,6 +36,11 @@ class Generation:
             ConfigError: The snapshot cannot be used.
             Unavailable: The workers cannot be started.
         """
+        files = Files(config.parent)
+        reading = hub.config.read(files, config.name, stage=settings.stage)
+        if reading.deployment is None:
+            raise ConfigError(reading.problems)
+        self.deployment = reading.deployment
         order = Order(
             config.parent,
             config.name,
@@ -44,17 +48,13 @@ class Generation:
             settings.state_dir,
             size=settings.workers,
             memory=settings.worker_memory,
+            strict=strict,
+            deployment=reading.deployment,
+            read=files.contents,
         )
-        self.pool = Pool(replace(order, strict=strict), on_death=on_death)
+        self.pool = Pool(order, on_death=on_death)
+        self.warnings = tuple(dict.fromkeys((*reading.problems, *self.pool.proof.warnings)))
         self.files = Files.frozen(config.parent, self.pool.proof.files)
-        try:
-            reading = hub.config.read(self.files, config.name, stage=settings.stage)
-            if reading.deployment is None:
-                raise ConfigError(reading.problems)
-        except BaseException:
-            self.pool.close()
-            raise
-        self.deployment = reading.deployment
         self.endpoints = Endpoints(self.deployment, self.files, clock)
         self._lock = threading.Lock()
         self._users = 0

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import hub.config
 from hub import pool as pool_module
 from hub.errors import ConfigError, Unavailable
+from hub.files import Files
 from hub.inspection import Plan, Rejection
 from hub.message import Incoming, MessageId, new_id
 from hub.pool import Order, Pool
@@ -160,6 +162,24 @@ def test_workers_serve_what_was_proved_whatever_happens_on_disk(pool: Pool, depl
 
     eventually(lambda: pool.alive == 2)
     assert isinstance(pool.inspect(incoming()), Plan)
+
+
+def test_a_configuration_that_was_read_is_not_read_again(deployment: Path) -> None:
+    files = Files(deployment)
+    reading = hub.config.read(files)
+    whole = Pool(order(deployment))
+    whole.close()
+    (deployment / "routes.yaml").unlink()
+
+    pool = Pool(replace(order(deployment), deployment=reading.deployment, read=files.contents))
+    try:
+        plan = pool.inspect(incoming())
+    finally:
+        pool.close()
+
+    assert isinstance(plan, Plan)
+    assert pool.proof.digest == whole.proof.digest
+    assert pool.proof.files.keys() == whole.proof.files.keys()
 
 
 def test_a_snapshot_that_cannot_be_compiled_starts_no_pool(deployment: Path) -> None:

