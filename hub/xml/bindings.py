@@ -43,7 +43,7 @@ PACKAGE = "xoev_bindings"
 SECONDS_MAX = 600  # the largest known standard takes 7
 NEW, OLD = ".new-", ".old-"  # folders that are being written, and removed
 _held: dict[Path, int] = {}  # what this process uses: descriptors with a lock that ends with the process
-_GENERATION = "1"  # raised when this module or hub.xml.generation writes something else
+_GENERATION = "2"  # raised when this module or hub.xml.generation writes something else
 
 
 def prepare(files: Files, profiles: Iterable[Profile], state_dir: Path) -> Path | None:

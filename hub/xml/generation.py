@@ -17,9 +17,11 @@ import os
 import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from typing import Any
 
 import pyxb
 from pyxb.binding.generate import Generator
+from pyxb.xmlschema import structures
 
 PACKAGE = "xoev_bindings"
 
@@ -27,6 +29,7 @@ PACKAGE = "xoev_bindings"
 def main(schemas: str, out: str) -> int:
     """Write and compile the package. What goes wrong with a schema is one line on stderr and exit code 1."""
     logging.getLogger("pyxb").setLevel(logging.CRITICAL)
+    _let_local_elements_have_a_form_of_their_own()
     order = json.loads((Path(schemas) / "order.json").read_text())
     locations = [str(Path(schemas).resolve() / entry) for entry in order["entries"]]
     os.chdir(out)  # PyXB writes the path that it is given into every module
@@ -51,6 +54,19 @@ def main(schemas: str, out: str) -> int:
         return 1
     _settle(Path(PACKAGE))
     return 0
+
+
+def _let_local_elements_have_a_form_of_their_own() -> None:
+    # PyXB hands an element's namespace down to all that its anonymous type declares, and then asserts that each is in
+    # it; form="unqualified" there, as in XMeld, says otherwise. Without it PyXB asks the form.
+    create = structures.Particle.CreateFromDOM.__func__
+
+    def by_its_form(cls: Any, /, node: Any, **given: Any) -> Any:
+        if structures.xsd.nodeIsNamed(node, "element"):
+            given.pop("target_namespace", None)
+        return create(cls, node, **given)
+
+    structures.Particle.CreateFromDOM = classmethod(by_its_form)
 
 
 def _settle(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from lxml import etree
@@ -47,6 +48,20 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A message of this standard that tells a sender what became of its own, and how the hub fills it.
+
+    ``codes`` turn the rule of a finding, or the code of a rejection, into one of the standard's; ``*`` stands for all
+    others. ``list_version`` is that of the list which they are from, where the schema does not fix it.
+    """
+
+    form: Literal["xinneres", "xbau", "xbau-receipt", "xmeld"]
+    type_code: str
+    codes: Mapping[str, str] = field(default_factory=dict)
+    list_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """One version of a standard: its roots, header, schema and time of service."""
 
@@ -66,7 +81,9 @@ class Profile:
     schematron: tuple[str, ...] = ()  # Schematron files in the folder, without those that another one includes
     without: frozenset[str] = frozenset()  # addresses that a schema imports and that may be missing
     bindings: str | None = None  # name of the module of PyXB bindings, if they shall be generated
-    reject_with: str = "problem"
+    reject_with: tuple[tuple[str, MessageType], ...] = ()  # (glob of names, rejection); the first that fits
+    type_list: str = ""  # URI of the code list of this standard's message types; its version is the standard's
+    answers: Mapping[str, Answer] = field(default_factory=dict)  # by the name of the root
 
     @property
     def names(self) -> frozenset[str]:
@@ -103,6 +120,10 @@ class Profile:
     def serves(self, at: datetime) -> bool:
         """Tell whether the version is served at a time: from ``valid_from`` to before ``grace_until or valid_to``."""
         return (self.valid_from is None or self.valid_from <= at) and (self._until is None or at < self._until)
+
+    def rejection_of(self, name: str) -> MessageType | None:
+        """Return the message that a message of this profile is rejected with; ``None``: the problem document."""
+        return next((rejection for glob, rejection in self.reject_with if fnmatchcase(name, glob)), None)
 
     def overlaps(self, other: Profile) -> bool:
         """Tell whether there is a time at which both are served."""

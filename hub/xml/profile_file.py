@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from hub.errors import Problem
 from hub.files import Files
+from hub.message import MessageType
 from hub.xml.forms import FORMS, AuthorityField, Field, HeaderForm
-from hub.xml.profile import EVERY, Profile, Root
+from hub.xml.profile import EVERY, Answer, Profile, Root
 from hub.xml.xpath import Namespaces, problem_with
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ _ROOT = {"namespace", "names", "xsd", "header", "version_from", "versions"}
 _TOP = {
     "standard", "version", "title", "roots", "version_from", "versions", "xsd", "level", "header", "identity", "keys",
     "business_keys", "valid_from", "valid_to", "grace_until", "codelists", "schematron", "without", "reject_with",
-    "bindings",
+    "bindings", "type_list", "answers",
 }  # fmt: skip
+ANSWER_FORMS = ("xinneres", "xbau", "xbau-receipt", "xmeld")
 _FACTS = ("message_id", "type_code", "created_at")
 _AUTHORITIES = ("author", "reader")
 
@@ -99,7 +101,9 @@ class _Reading:
             schematron=self._files(entries.get("schematron")),
             without=frozenset(self._texts(entries.get("without"))),
             bindings=self._text(entries.get("bindings"), "[a-z][a-z0-9_]{0,63}", "a module's name") or None,
-            reject_with=self._choice(entries.get("reject_with"), ("problem",)),
+            reject_with=self._rejections(entries.get("reject_with")),
+            type_list=self._text(entries.get("type_list")),
+            answers={name: self._answer(child) for name, child in self._mapping(entries.get("answers")).items()},
         )
 
     def _check_folder(self, entries: Mapping[str, Node], standard: str, version: str) -> None:
@@ -199,6 +203,29 @@ class _Reading:
             if name not in keys and node:
                 self._problem(node, f"found {name!r}, which is none of keys{_meant(name, keys)}")
         return frozenset(names)
+
+    # --- answers to senders --------------------------------------------------------------------------------------
+
+    def _rejections(self, node: Node | None) -> tuple[tuple[str, MessageType], ...]:
+        if node is None or node.text == "problem":
+            return ()
+        if node.text is not None:
+            return (("*", self._type(node)),)
+        return tuple((glob, self._type(child)) for glob, child in self._mapping(node).items())
+
+    def _type(self, node: Node) -> MessageType:
+        expected = "`problem` or a message type STANDARD/VERSION/NAME"
+        text = self._text(node, f"{_NAME}/{_NAME}/[^/]+", expected)
+        return MessageType.parse(text or "//")
+
+    def _answer(self, node: Node) -> Answer:
+        entries = self._entries(node, {"form", "type_code", "codes", "list_version"}, required=("form", "type_code"))
+        return Answer(
+            form=self._choice(entries.get("form"), ANSWER_FORMS),
+            type_code=self._text(entries.get("type_code")),
+            codes={name: self._text(child) for name, child in self._mapping(entries.get("codes")).items()},
+            list_version=self._text(entries.get("list_version")),
+        )
 
     # --- scalars -------------------------------------------------------------------------------------------------
 

@@ -178,6 +178,17 @@ def test_a_schema_that_pyxb_cannot_bind_is_a_problem_of_the_configuration(tmp_pa
     assert list((tmp_path / "var/bindings").iterdir()) == []
 
 
+def test_an_element_may_have_another_form_than_its_schema(tmp_path: Path) -> None:
+    standard(tmp_path, "akte")
+    main = tmp_path / "schemas/xoev/akte/1/main.xsd"
+    main.write_text(main.read_text().replace('name="name" type', 'name="name" form="unqualified" type'))
+
+    folder = prepared(tmp_path, tmp_path / "var")
+
+    code = "import xoev_bindings.akte_1 as akte, pyxb; print(akte.akte(art=pyxb.BIND('01'), name='Ä').toxml())"
+    assert "<name>Ä</name>" in run(folder, code)
+
+
 def test_the_words_of_an_error_are_the_schemas_and_never_the_documents(tmp_path: Path) -> None:
     standard(tmp_path, "erste")
     folder = prepared(tmp_path, tmp_path / "var")

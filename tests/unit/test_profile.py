@@ -43,6 +43,9 @@ from tests.standards import NS, PROFILE, notiz, parsed
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nidentity: uuid", 5, 11, "expected one of message_id, digest"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nxsd: b.xsd", 5, 1, "a second time"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\ntitle: [a", 6, 7, ""),
+        ("xsd: notiz.xsd", "xsd: notiz.xsd\nreject_with: 0910", 5, 14, "expected `problem` or a message type"),
+        ("xsd: notiz.xsd", "xsd: notiz.xsd\nanswers: {a: {type_code: 1}}", 5, 14, "form is missing"),
+        ("xsd: notiz.xsd", "xsd: notiz.xsd\nanswers: {a: {form: x, type_code: 1}}", 5, 21, "expected one of xinneres"),
     ],
 )
 def test_a_broken_profile_is_a_problem_at_its_line_and_column(old, new, line, column, text, tmp_path):
@@ -112,3 +115,40 @@ def test_a_profile_says_how_bad_a_type_code_is_that_differs_from_the_roots_name(
     profile = registry.profiles["notiz", "1"]
     profile = replace(profile, roots=(replace(profile.roots[0], names=frozenset({"notiz.0101"})),))
     assert [one.level for one in read(root, profile).findings] == [level]
+
+
+def test_a_profile_says_with_what_its_messages_are_rejected(tmp_path):
+    own = 'reject_with:\n  abruf.*: notiz/1/notiz.0910\n  "*": andere/6/rueckweisung.0010\n'
+
+    registry, problems = notiz(tmp_path, PROFILE + own)
+
+    profile = registry.profiles["notiz", "1"]
+    assert problems == []
+    assert str(profile.rejection_of("abruf.0101")) == "notiz/1/notiz.0910"
+    assert str(profile.rejection_of("notiz.0101")) == "andere/6/rueckweisung.0010"
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [("", None), ("reject_with: problem\n", None), ("reject_with: a/1/b.c\n", "a/1/b.c")]
+)
+def test_where_nothing_is_said_a_rejection_is_the_problem_document(own, expected, tmp_path):
+    registry, _ = notiz(tmp_path, PROFILE + own)
+
+    found = registry.profiles["notiz", "1"].rejection_of("notiz.0101")
+
+    assert (str(found) if found else None) == expected
+
+
+def test_a_profile_says_how_its_own_answers_are_filled(tmp_path):
+    own = 'answers:\n  notiz.0910: {form: xmeld, type_code: "0910", codes: {conflict: S100}, list_version: "5"}\n'
+
+    registry, problems = notiz(tmp_path, PROFILE + own)
+
+    answer = registry.profiles["notiz", "1"].answers["notiz.0910"]
+    assert problems == []
+    assert (answer.form, answer.type_code, dict(answer.codes), answer.list_version) == (
+        "xmeld",
+        "0910",
+        {"conflict": "S100"},
+        "5",
+    )
