@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -88,12 +88,33 @@ class Partner:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversion:
+    """From one version of a standard to another, each written ``STANDARD/VERSION``."""
+
+    from_: str
+    to: str
+    lossy: bool
+
+    def __str__(self) -> str:
+        return f"{self.from_} to {self.to}, {'lossy' if self.lossy else 'lossless'}"
+
+
+@dataclass(frozen=True, slots=True)
 class StepSpec:
-    """One step as written: ``xslt: PATH``, ``python: REF`` or ``validate: STANDARD/VERSION``."""
+    """One step as written: ``xslt: PATH``, ``python: REF`` or ``validate: STANDARD/VERSION``.
+
+    ``convert:`` is a step of the kind that does it, with ``conversion``; it is taken only where it is needed.
+    """
 
     kind: Literal["xslt", "python", "validate"]
     value: str
     mark: Mark
+    conversion: Conversion | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Names what is compiled of it: the same for all places that write the same."""
+        return self.kind, self.value if self.conversion is None else f"{self.value} ({self.conversion})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +123,18 @@ class CheckSpec:
 
     check: Check
     mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What a destination takes, and when: ``from_`` on, and before ``until``. ``type`` is three globs."""
+
+    type: str
+    from_: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        return (self.from_ is None or self.from_ <= at) and (self.until is None or at < self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +150,7 @@ class Destination:
     limits: Limits = field(default_factory=Limits)
     ordered_by: str | None = None  # None | sender | recipient | key:NAME
     steps: tuple[StepSpec, ...] = ()  # run after the route's and the target's steps
+    accepts: tuple[Accepts, ...] = ()  # none: whatever its routes bring
     environment: Environment = "production"
     insecure: str | None = None
 
@@ -152,6 +186,7 @@ class Route:
     steps: tuple[StepSpec, ...]
     deliver_to: tuple[Target, ...]
     accept: Mapping[str, Level] = field(default_factory=dict)  # by rule, or a pattern of rules; the first that fits
+    allow_lossy: bool = False  # whether conversions that leave something out may be taken
     priority: int = 0
     mark: Mark | None = None
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from lxml import etree
 
 from hub.checking import Checked, run_checks
+from hub.conversion import NOT_ACCEPTED, not_accepted, way
 from hub.deployment import Deployment, Route, Sender, Source
 from hub.errors import Rejected
 from hub.message import (
@@ -45,6 +46,7 @@ from hub.routing import (
     legs,
     may_address,
     may_send,
+    order_key,
 )
 from hub.xml import detection, guard, header, trees
 from hub.xml.checks.table import Checks
@@ -100,7 +102,7 @@ class Verdict:
 class Planned:
     """One delivery of a plan: the bytes to send, or the reason why it is born dead.
 
-    ``body`` is ``None`` where the original bytes go out unchanged.
+    ``body`` is ``None`` where the original bytes go out unchanged. Findings beside bytes are warnings.
     """
 
     heading: Heading
@@ -309,24 +311,10 @@ def _headings(incoming: Incoming, route: str | None, found: Sequence[Leg], facts
             DeliveryId(derived_id(origin, leg.destination.name)),
             leg.destination.name,
             route,
-            _order_key(leg, facts),
+            order_key(leg, facts),
         )
         for leg in found
     )
-
-
-def _order_key(leg: Leg, facts: Facts) -> str | None:
-    match (leg.destination.ordered_by or "").partition(":"):
-        case ("sender", _, _):
-            return f"sender:{facts.sender}"
-        case ("recipient", _, _):
-            return f"recipient:{facts.addressee.key if facts.addressee else ''}"
-        case ("key", _, name):
-            # Hashed: the key may hold a citizen's data, and this column is never erased.
-            value = facts.keys.get(name, "")
-            return f"{name}:{hashlib.sha256(value.encode()).hexdigest()[:32]}"
-        case _:
-            return None
 
 
 # --- second half: the bytes to send ------------------------------------------------------------------------------
@@ -336,27 +324,32 @@ def perform(
     incoming: Incoming, verdict: Verdict, snapshot: Snapshot, *, skip: Mapping[str, str] = NOTHING
 ) -> Iterator[Planned]:
     """Yield each delivery as its steps have run. ``skip`` names destinations whose steps killed a worker, and why."""
-    steps = _steps(verdict, snapshot)
-    message = message_of(incoming, verdict) if any(steps.values()) else None  # its digest costs as much as its header
+    found = _legs(verdict, snapshot)
+    type_, at = verdict.header.type, incoming.planned_at or incoming.received_at or datetime.now(UTC)
+    ways = {name: way(leg, type_, at) for name, leg in found.items()}
+    message = message_of(incoming, verdict) if any(ways.values()) else None  # its digest costs as much as its header
     for heading in verdict.headings:
         if heading.destination is None:
             yield Planned(heading, reason=Reason.NO_ROUTE)
         elif heading.destination in skip:
             yield Planned(heading, reason=Reason.TRANSFORM_FAILED, code=skip[heading.destination])
+        elif (specs := ways[heading.destination]) is None:
+            finding = not_accepted(found[heading.destination], type_, at)
+            yield Planned(heading, reason=Reason.TARGET_INVALID, code=NOT_ACCEPTED, findings=(finding,))
         elif message is None:
             yield Planned(heading)
         else:
-            yield _run(steps[heading.destination], heading, message, incoming)
+            yield _run([snapshot.steps[spec.key] for spec in specs], heading, message, incoming)
 
 
-def _steps(verdict: Verdict, snapshot: Snapshot) -> Mapping[str, Sequence[Step]]:
-    """Return the steps on the way to each destination of a verdict."""
+def _legs(verdict: Verdict, snapshot: Snapshot) -> Mapping[str, Leg]:
+    """Return the way to each destination of a verdict."""
     route = next((route for route in snapshot.deployment.routes if route.name == verdict.route), None)
     if route is None:
         return {}
     addressee = snapshot.directory.named(verdict.recipient or "")
     found, _ = legs(snapshot.deployment, route, addressee, test=verdict.test)
-    return {leg.destination.name: [snapshot.steps[spec.kind, spec.value] for spec in leg.steps] for leg in found}
+    return {leg.destination.name: leg for leg in found}
 
 
 def message_of(incoming: Incoming, verdict: Verdict) -> Message:
@@ -397,4 +390,5 @@ def _run(steps: Sequence[Step], heading: Heading, message: Message, incoming: In
         body=outgoing.body if outgoing.body != incoming.body else None,
         content_type=outgoing.content_type,
         headers=dict(outgoing.headers),
+        findings=outgoing.findings[:FINDINGS_MAX],
     )

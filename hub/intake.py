@@ -228,8 +228,6 @@ def deliveries_of(
         unchanged = one.body is None and one.content_type == "application/xml" and not one.headers
         if one.reason:
             payload_id = None
-            if one.findings:
-                extra.append(findings_payload(one.findings, one.heading.id))
         elif not unchanged:
             body = incoming.body if one.body is None else one.body
             # Python hashes bytes with every other thread waiting, 100 ms for a large body; hashlib does not.
@@ -237,6 +235,8 @@ def deliveries_of(
             key = (content, one.content_type, json.dumps(dict(one.headers), sort_keys=True))
             fresh = Payload(new_id(), PayloadRole.OUTGOING, body, one.content_type, headers=one.headers)
             payload_id = payloads.setdefault(key, fresh).id
+        if one.findings:
+            extra.append(findings_payload(one.findings, one.heading.id))
         deliveries.append(
             Delivery(
                 id=one.heading.id,

@@ -157,7 +157,7 @@ class Jobs:
         if record is None:
             raise Undone("its message is gone")
         incoming, received_id = self._incoming(record)
-        plan = self._planning().inspect(replace(incoming, plan_id=new_id()))
+        plan = self._planning().inspect(replace(incoming, plan_id=new_id(), planned_at=self._clock()))
         if isinstance(plan, Rejection):
             raise Undone(f"today it is rejected: {plan.code}")
         chosen = _replacements(old, plan, record, again="again" in job.arguments)

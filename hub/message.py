@@ -103,6 +103,7 @@ class Incoming:
     id: MessageId = MessageId("")
     plan_id: str = ""  # ids of deliveries derive from it; empty: from ``id`` (a replay brings its own)
     received_at: datetime | None = None
+    planned_at: datetime | None = None  # when its deliveries are planned; empty: as it is received
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class Outgoing:
 
     ``delivery_id``, ``body``, ``parts``, ``content_type`` and ``headers`` are the same at every attempt, so that a
     destination can tell a repetition from something new. ``deadline`` (``time.monotonic()``) ends the attempt.
+    ``findings`` are warnings of the steps; they are kept with the delivery, an adapter is given none.
     """
 
     delivery_id: DeliveryId
@@ -159,6 +161,7 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     attempt: int = 1
     deadline: float = float("inf")
+    findings: tuple[Finding, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

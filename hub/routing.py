@@ -7,6 +7,7 @@ Only what the profile names steers the hub (INTERFACE §3, "Whose message").
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -240,6 +241,7 @@ class Leg:
 
     destination: Destination
     steps: tuple[StepSpec, ...]
+    allow_lossy: bool = False
 
 
 def legs(
@@ -257,7 +259,7 @@ def legs(
         if environment(deployment, destination.environment) != wanted:
             left_out.append(name)
             continue
-        found[name] = Leg(destination, _steps(route, target, destination))
+        found[name] = Leg(destination, _steps(route, target, destination), route.allow_lossy)
     return tuple(found.values()), left_out
 
 
@@ -268,3 +270,18 @@ def environment(deployment: Deployment, own: str) -> str:
 
 def _steps(route: Route, target: Target, destination: Destination) -> tuple[StepSpec, ...]:
     return (*route.steps, *target.steps, *destination.steps)
+
+
+def order_key(leg: Leg, facts: Facts) -> str | None:
+    """Return what deliveries of a leg are ordered by; ``None``: by nothing."""
+    match (leg.destination.ordered_by or "").partition(":"):
+        case ("sender", _, _):
+            return f"sender:{facts.sender}"
+        case ("recipient", _, _):
+            return f"recipient:{facts.addressee.key if facts.addressee else ''}"
+        case ("key", _, name):
+            # Hashed: the key may hold a citizen's data, and this column is never erased.
+            value = facts.keys.get(name, "")
+            return f"{name}:{hashlib.sha256(value.encode()).hexdigest()[:32]}"
+        case _:
+            return None

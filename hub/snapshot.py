@@ -67,7 +67,7 @@ def compile_snapshot(
     steps: dict[tuple[str, str], Step] = {}
     for spec in _specs(deployment):
         try:
-            steps[spec.kind, spec.value] = compile_step(spec, files, registry, programs)
+            steps[spec.key] = compile_step(spec, files, registry, programs)
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if any(problem.level == "error" for problem in problems):
@@ -122,10 +122,10 @@ def _specs(deployment: Deployment) -> Iterable[StepSpec]:
     found: dict[tuple[str, str], StepSpec] = {}
     for route in deployment.routes:
         for spec in (*route.steps, *(spec for target in route.deliver_to for spec in target.steps)):
-            found.setdefault((spec.kind, spec.value), spec)
+            found.setdefault(spec.key, spec)
     for destination in deployment.destinations.values():
         for spec in destination.steps:
-            found.setdefault((spec.kind, spec.value), spec)
+            found.setdefault(spec.key, spec)
     return found.values()
 
 

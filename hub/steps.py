@@ -4,6 +4,7 @@
     python: pkg.module:name     a function of the deployment, or of an installed package; or the name of an entry
                                 point of the group xoev_hub.steps     hub.stepcode
     validate: STANDARD/VERSION  the full schema of a standard         hub.xml.registry
+    convert: {from, to, …}      one of the first two, and a proof that it gave what it says, and left nothing out
 
 Whatever goes wrong in a step leaves it as ``Rejected``, and without a word of the document. Worker processes and
 commands with one snapshot compile steps; the daemon never does.
@@ -25,13 +26,13 @@ from typing import Any, assert_never
 from lxml import etree
 
 from hub import stepcode
-from hub.deployment import Mark, StepSpec
+from hub.deployment import Conversion, Mark, StepSpec
 from hub.errors import ConfigError, Problem, Rejected
 from hub.files import Files
 from hub.message import Finding, Outgoing
 from hub.plugin import Step
 from hub.plugins import find_step
-from hub.xml import bindings, transform3, trees
+from hub.xml import bindings, dropped, transform3, trees
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
@@ -54,17 +55,22 @@ def compile_step(spec: StepSpec, files: Files, registry: Registry, programs: Pro
         ConfigError: All problems of this step, each at the place in routes.yaml that names it.
     """
     try:
-        match spec.kind:
-            case "xslt":
-                return _xslt(spec.value, files, programs or Programs())
-            case "python":
-                return _python(spec.value, files)
-            case "validate":
-                return _validate(spec.value, registry)
-            case _:
-                assert_never(spec.kind)
+        step = _compile(spec, files, registry, programs or Programs())
+        return step if spec.conversion is None else _convert(spec.conversion, step, registry)
     except ConfigError as error:
         raise ConfigError([_at(spec, files, problem) for problem in error.problems]) from error
+
+
+def _compile(spec: StepSpec, files: Files, registry: Registry, programs: Programs) -> Step:
+    match spec.kind:
+        case "xslt":
+            return _xslt(spec.value, files, programs)
+        case "python":
+            return _python(spec.value, files)
+        case "validate":
+            return _validate(spec.value, registry)
+        case _:
+            assert_never(spec.kind)
 
 
 def _at(spec: StepSpec, files: Files, problem: Problem) -> Problem:
@@ -217,13 +223,22 @@ def _place(trace: TracebackType | None, module: str) -> tuple[str, int]:
 
 
 def _validate(value: str, registry: Registry) -> Step:
+    profile = _profile(value, registry)
+    if profile.level != "full":
+        raise _problem(f"{value} has only a header schema; a target is validated with the full one")
+    return _valid(value, profile, registry)
+
+
+def _profile(value: str, registry: Registry) -> Profile:
     standard, _, version = value.partition("/")
     profile = registry.profiles.get((standard, version))
     if profile is None:
         known = [f"{one}/{two}" for one, two in registry.profiles]
         raise _problem(f"no standard {value!r} in schemas/xoev", known, value)
-    if profile.level != "full":
-        raise _problem(f"{value} has only a header schema; a target is validated with the full one")
+    return profile
+
+
+def _valid(value: str, profile: Profile, registry: Registry) -> Step:
     schema = registry.schema(profile)  # compiled now, not with the first message
 
     def validate(outgoing: Outgoing) -> Outgoing:
@@ -244,3 +259,22 @@ def _belongs(root: etree._Element, profile: Profile) -> bool:
         return profile.fits(root)
     except LookupError:
         return False
+
+
+# --- convert -----------------------------------------------------------------------------------------------------
+
+
+def _convert(conversion: Conversion, step: Step, registry: Registry) -> Step:
+    """Return the step with a proof behind it: the result is of the version ``to``, and what it left out is told."""
+    # By whatever schema is here: of a header schema the header is checked, as at a receipt.
+    valid = _valid(conversion.to, _profile(conversion.to, registry), registry)
+
+    def convert(outgoing: Outgoing) -> Outgoing:
+        before = _parsed(outgoing.body)
+        result = valid(step(outgoing))
+        lost = dropped.dropped(before, _parsed(result.body))
+        if lost and not conversion.lossy:
+            raise Rejected("transform_failed", [replace(one, level="error") for one in lost])
+        return replace(result, findings=(*result.findings, *lost))
+
+    return convert

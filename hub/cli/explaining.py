@@ -29,7 +29,10 @@ def explanation(
     type_ = result.type if isinstance(result, Rejection) else result.verdict.header.type
     findings = list(result.findings if isinstance(result, Rejection) else result.verdict.findings)
     checks = result.checks if isinstance(result, Rejection) else result.verdict.checks
-    plan = [] if isinstance(result, Rejection) else [leg_json(leg_of(one, incoming.body)) for one in result.deliveries]
+    plan = []
+    for one in () if isinstance(result, Rejection) else result.deliveries:
+        about = [view.finding_json(finding, with_text=with_text) for finding in one.findings]
+        plan.append({**leg_json(leg_of(one, incoming.body)), "findings": about})
     return {
         "type": str(type_) if type_ else None,
         "header": _header_json(header) if header else None,
@@ -102,5 +105,9 @@ def tell(shown: Mapping[str, Any]) -> None:
         if leg["reason"]:
             what = f"dead: {leg['reason']} {leg['code'] or ''}"
         click.echo(f"deliver    {leg['destination'] or 'nowhere'}: {what}")
+        for finding in leg.get("findings", ()):
+            click.echo(f"           {finding['level']}: {finding['rule']} {printable(finding['path'])}")
+            if finding.get("text"):
+                click.echo(f"           {printable(finding['text'])}")
     click.echo(f"verdict    {'rejected: ' + shown['rejected'] if shown['rejected'] else 'accepted'}")
     click.echo(f"snapshot   {shown['snapshot'][:12]}")

@@ -87,7 +87,8 @@ def _compared(
 
     record = timeline.record
     snapshot, obstacle = _today(session)
-    now = incoming if as_of is None else replace(incoming, received_at=as_of.astimezone(UTC))
+    at = datetime.now(UTC) if as_of is None else as_of.astimezone(UTC)
+    now = replace(incoming, planned_at=at) if as_of is None else replace(incoming, received_at=at)
     today = inspect(now, snapshot) if snapshot is not None else None
     if snapshot is not None and snapshot.digest == record.snapshot:
         repetition = Repetition(inspect(incoming, snapshot), snapshot.deployment)  # nothing has changed since

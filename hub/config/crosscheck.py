@@ -7,6 +7,7 @@ import re
 from hub.config.document import Node
 from hub.config.gaps import check_dead_route, check_gaps
 from hub.config.overlaps import MUNICIPALITY, Reach, check_overlaps
+from hub.config.report import Place
 from hub.config.run import Run
 from hub.config.standards import check_checks, check_keys, check_type
 from hub.config.ties import check_ties
@@ -84,6 +85,11 @@ def _check_route(route: Route, run: Run) -> None:
         for name, item in zip(names or (), _items(match.items[kind]) if names else (), strict=True):
             run.known(kind, name, run.names(section), item)
     _check_targets(route, node.items["deliver_to"], run)
+    for spec in (*route.steps, *(spec for target in route.deliver_to for spec in target.steps)):
+        if spec.conversion is not None and spec.conversion.lossy and not route.allow_lossy:
+            place = Place(spec.mark.file, spec.mark.line, spec.mark.column, f"routes.{route.name}")
+            text = f"the conversion from {spec.conversion.from_} is lossy, expected `allow_lossy: true` on this route"
+            run.report.add(place, text)
 
 
 def _check_targets(route: Route, node: Node, run: Run) -> None:

@@ -22,9 +22,10 @@ from hub.config.network import check_addresses
 from hub.config.placeholders import Filling
 from hub.config.report import Place
 from hub.config.run import Run
+from hub.config.standards import check_type
 from hub.config.steps import read_steps
 from hub.config.validate import found, locate, note_all, validated
-from hub.deployment import Destination, KeepRejected, Municipality, Source
+from hub.deployment import Accepts, Destination, KeepRejected, Municipality, Source
 from hub.plugin import RESERVED_IN, RESERVED_OUT, Adapter, Context, Limits, SecretRef, Settings
 from hub.plugins import check_settings, read_settings
 from hub.retry import RetryPolicy
@@ -79,6 +80,7 @@ class Endpoints:
             limits=self._outbound_limits(keys, filled),
             ordered_by=self._ordered_by(keys, filled),
             steps=read_steps(keys.steps, filled.items.get("steps"), self.run),
+            accepts=self._accepts(keys, filled),
             environment=keys.environment,
             insecure=keys.insecure,
         )
@@ -141,6 +143,14 @@ class Endpoints:
             known = {key for profile in self.run.registry.profiles.values() for key in profile.keys}
             self.run.known("key", name, known, node.items["ordered_by"])
         return None if keys.ordered_by == "none" else keys.ordered_by
+
+    def _accepts(self, keys: OutboundKeys, node: Node) -> tuple[Accepts, ...]:
+        written = node.items.get("accepts")
+        items = written.value if written is not None and isinstance(written.value, list) else []
+        for entry, item in zip(keys.accepts or (), items, strict=True):
+            # A version may be named before its schema is here: what comes next is agreed on early.
+            check_type(entry.type, item.items.get("type", item), self.run, unknown_version="warning")
+        return tuple(Accepts(one.type, one.from_, one.until) for one in keys.accepts or ())
 
     # --- sources
     def source(self, name: str, node: Node) -> Source | None:

@@ -84,6 +84,7 @@ def read_route(name: str, node: Node, run: Run) -> Route | None:
         steps=read_steps(entry.steps, node.items.get("steps"), run),
         deliver_to=_targets(entry, node.items["deliver_to"], run),
         accept=entry.accept,
+        allow_lossy=entry.allow_lossy,
         priority=entry.priority,
         mark=mark(node.items["match"]),
     )

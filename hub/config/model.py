@@ -7,14 +7,15 @@ list may stand) are widened before they are checked.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hub.config.globs import segments
 from hub.config.validate import unknown
-from hub.plugin import Duration, Size
+from hub.plugin import Duration, Flag, Size
+from hub.xml.profile_file import BERLIN
 
 
 class Grammar(BaseModel):
@@ -81,6 +82,14 @@ def _order(text: str) -> str:
     return text
 
 
+def _moment(value: Any) -> Any:
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"found {value!r}, expected a date or time such as 2026-05-02T18:00 (in Berlin)") from None
+    return at if at.tzinfo else at.replace(tzinfo=BERLIN)
+
+
 def _several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -98,6 +107,7 @@ Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_several, str | l
 TypeGlobs: TypeAlias = Annotated[tuple[TypeGlob, ...], BeforeValidator(_several, str | list[str])]
 Amount: TypeAlias = Annotated[Size, Field(ge=1, le=4_000_000_000)]
 Environment: TypeAlias = Literal["production", "test"]
+Moment: TypeAlias = Annotated[datetime, BeforeValidator(_moment, str)]
 Insecure: TypeAlias = Annotated[str, AfterValidator(_reason)]
 
 
@@ -135,15 +145,30 @@ class PartnerEntry(Grammar):
 # --- steps and checks ---------------------------------------------------------------------------------------------
 
 
+class ConvertEntry(Grammar):
+    from_: Text = Field(alias="from")
+    to: Text
+    fidelity: Literal["lossless", "lossy"]
+    xslt: Text | None = None
+    python: Text | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> ConvertEntry:
+        if (self.xslt is None) == (self.python is None):
+            raise ValueError("expected exactly one of xslt and python")
+        return self
+
+
 class StepEntry(Grammar):
     xslt: Text | None = None
     python: Text | None = None
     validate_: Text | None = Field(default=None, alias="validate")
+    convert: ConvertEntry | None = None
 
     @model_validator(mode="after")
     def _one(self) -> StepEntry:
-        if len(self.model_fields_set) != 1 or not self.value:
-            raise ValueError("expected exactly one of xslt, python and validate")
+        if len(self.model_fields_set) != 1 or not (self.value or self.convert):
+            raise ValueError("expected exactly one of xslt, python, validate and convert")
         return self
 
     @property
@@ -233,6 +258,29 @@ class TimeoutEntry(Grammar):
     total: Span | None = None
 
 
+class AcceptsEntry(Grammar):
+    type: TypeGlob
+    from_: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
+
+    @model_validator(mode="after")
+    def _forward(self) -> AcceptsEntry:
+        if self.from_ is not None and self.until is not None and self.until <= self.from_:
+            raise ValueError("expected an `until` after `from`")
+        return self
+
+
+def _something(entries: tuple[AcceptsEntry, ...]) -> tuple[AcceptsEntry, ...]:
+    if not entries:
+        raise ValueError("found no type, expected at least one; without the key everything is accepted")
+    return entries
+
+
+AcceptsEntries: TypeAlias = Annotated[
+    tuple[Annotated[AcceptsEntry, _widened("type", AcceptsEntry)], ...], AfterValidator(_something)
+]
+
+
 class OutboundKeys(Grammar):
     adapter: Text
     environment: Environment = "production"
@@ -243,6 +291,7 @@ class OutboundKeys(Grammar):
     steps: Steps = ()
     timeout: TimeoutEntry = TimeoutEntry()
     max_reply: Amount | None = None
+    accepts: AcceptsEntries | None = None
     insecure: Insecure | None = None
 
 
@@ -274,6 +323,7 @@ class RouteEntry(Grammar):
     checks: Checks | None = None
     accept: dict[Text, Literal["error", "warning"]] = Field(default_factory=dict)
     steps: Steps = ()
+    allow_lossy: Flag = False
     deliver_to: Targets = Field(min_length=1)
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
 

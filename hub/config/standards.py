@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 from hub.checking import ACCEPTABLE
 from hub.config.document import Node
@@ -26,21 +27,23 @@ def fitting(type_: str, registry: Registry) -> Iterator[Profile]:
             yield profile
 
 
-def check_type(type_: str, node: Node, run: Run) -> None:
+def check_type(type_: str, node: Node, run: Run, *, unknown_version: Literal["error", "warning"] = "error") -> None:
     """Note globs that no message type of this deployment can ever fit, and which part of them is wrong."""
     profiles = list(run.registry.profiles.values())
     standard, version, name = segments(type_)
     of_standard = [profile for profile in profiles if meet(standard, profile.standard)]
     of_version = [profile for profile in of_standard if meet(version, profile.version)]
+    level = "error"
     if not of_standard:
         text = unknown("standard", standard, {profile.standard for profile in profiles})
     elif not of_version:
         text = unknown(f"version of {standard}:", version, {profile.version for profile in of_standard})
+        level = unknown_version
     elif not any(_has(profile.names, name) for profile in of_version):
         text = unknown(f"message of {standard}/{version}:", name, {one for p in of_version for one in p.names})
     else:
         return
-    run.report.add(node.place, text)
+    run.report.add(node.place, text, level=level)
 
 
 def check_checks(route: Route, node: Node, run: Run) -> None:

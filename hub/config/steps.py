@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hub.config.document import Node
-from hub.config.model import StepEntry
+from hub.config.model import ConvertEntry, StepEntry
 from hub.config.run import Run
 from hub.config.validate import unknown
-from hub.deployment import Mark, StepSpec
+from hub.deployment import Conversion, Mark, StepSpec
 from hub.plugins import step_names
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -25,6 +26,8 @@ def read_steps(entries: tuple[StepEntry, ...], node: Node | None, run: Run) -> t
 
 
 def _read(entry: StepEntry, item: Node, run: Run) -> StepSpec:
+    if entry.convert is not None:
+        return _read_conversion(entry.convert, item.items["convert"], run)
     value, node = entry.value, item.items[entry.kind]
     match entry.kind:
         case "xslt":
@@ -34,6 +37,16 @@ def _read(entry: StepEntry, item: Node, run: Run) -> StepSpec:
         case "python":
             _check_function(value, node, run)
     return StepSpec(entry.kind, value, mark(node))
+
+
+def _read_conversion(entry: ConvertEntry, node: Node, run: Run) -> StepSpec:
+    _check_standard(entry.from_, node.items["from"], run)
+    _check_standard(entry.to, node.items["to"], run)
+    if entry.from_ == entry.to:
+        run.report.add(node.items["to"].place, "expected another version than `from`")
+    inner = StepEntry(xslt=entry.xslt) if entry.xslt else StepEntry(python=entry.python)
+    conversion = Conversion(entry.from_, entry.to, lossy=entry.fidelity == "lossy")
+    return replace(_read(inner, node, run), conversion=conversion)
 
 
 def _check_standard(value: str, node: Node, run: Run) -> None:

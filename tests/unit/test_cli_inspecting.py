@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from tests import umzug
 from tests.command import TOWN, command, program
 
 BROKEN = Path(__file__).parent / "broken"
@@ -313,3 +314,27 @@ def test_a_message_that_is_not_there_is_said(office, id_):
 
     assert done.code == 1
     assert "there is no message" in done.err
+
+
+SWITCHING = """
+    accepts: [{type: umzug/1.0, until: 2026-05-02T18:00}, {type: umzug/2.0, from: 2026-05-02T18:00}]
+    steps: [{convert: {from: umzug/2.0, to: umzug/1.0, fidelity: lossy, xslt: transforms/zurueck.xsl}}]
+"""
+
+
+def test_explain_tells_what_a_conversion_leaves_out_and_when_none_is_needed(office):
+    umzug.write(office.folder)
+    office.change('    adapter: folder\n    path: "ausgang', f'    adapter: folder{SWITCHING}    path: "ausgang')
+    route = '\n  umzug: {match: {type: umzug}, allow_lossy: true, deliver_to: ["{municipality}/antrag"]}\n'
+    office.change("\nroutes:\n", f"\nroutes:\n{route}")
+    body = umzug.document("2.0", telephone="0000 4711", ags="09999001")
+
+    before, after = (
+        office("explain", "-", "--as-of", at, "--json", stdin=body) for at in ("2026-05-02T17:59", "2026-05-02T18:00")
+    )
+    told = office("explain", "-", "--as-of", "2026-05-02", stdin=body).out
+
+    (old,), (new,) = before.json["plan"], after.json["plan"]
+    assert [(one["rule"], one["path"]) for one in old["findings"]] == [("dropped", "/meldung.0101/person/telefon")]
+    assert (new["findings"], new["sha256"]) == ([], hashlib.sha256(body).hexdigest())
+    assert "warning: dropped /meldung.0101/person/telefon" in told

@@ -1,6 +1,6 @@
 """What routes.yaml says becomes a deployment: the example of the contract, and each rule by itself."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -393,3 +393,31 @@ def test_the_header_schema_alone_is_enough_where_it_is_written(tmp_path):
     found = hub.config.read(Files.frozen(tmp_path, {**contents, "routes.yaml": text.encode()}))
 
     assert [(spec.check.name, spec.check.level) for spec in found.deployment.routes[0].checks] == [("xsd", "header")]
+
+
+# --- versions in time
+
+
+def test_what_a_destination_accepts_is_read_with_its_times_in_berlin(tmp_path):
+    accepts = "accepts: [{type: antrag/1.0, until: 2026-05-02T18:00}, {type: antrag, from: 2026-01-01}, xmeld/25.11a]"
+
+    found = deployment(
+        tmp_path, BASE.replace('{adapter: folder, path: "out', f'{{{accepts}, adapter: folder, path: "out')
+    )
+
+    old, new, any_time = found.destinations["wolfsburg/antrag"].accepts
+    assert (old.type, new.type, any_time.type) == ("antrag/1.0/*", "antrag/*/*", "xmeld/25.11a/*")
+    assert old.until == datetime(2026, 5, 2, 16, tzinfo=UTC)  # summer time
+    assert new.from_ == datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert (old.holds(old.until), old.holds(old.until - timedelta(seconds=1))) == (False, True)
+    assert (new.holds(new.from_), new.holds(new.from_ - timedelta(seconds=1))) == (True, False)
+    assert any_time.holds(datetime(1999, 1, 1, tzinfo=UTC))
+
+
+def test_a_version_that_is_not_here_yet_may_be_accepted_and_is_a_warning(tmp_path):
+    text = BASE.replace('path: "out', 'accepts: [antrag/1.0, {type: antrag/2.0, from: 2027-05-01}], path: "out')
+
+    found = reading(tmp_path, text)
+
+    assert errors(found) == []
+    assert warnings(found) == ["routes.yaml:9: unknown version of antrag: '2.0'; did you mean '1.0'?"]
