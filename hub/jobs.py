@@ -2,7 +2,7 @@
 
     resend  the same delivery again: same id, same bytes
     replay  plan anew from the original bytes with today's snapshot; what it replaces is closed (superseded)
-    replan  the same for what waits and was never sent: after a release switch, nothing goes out in the old shape
+    replan  the same for what waits and was never sent, if its plan has changed: nothing goes out in the old shape
     close   nothing more is needed: cancelled, superseded, or delivered otherwise
 
 The daemon runs jobs with its snapshot; without a daemon the command line takes the lock and runs the same function.
@@ -145,7 +145,8 @@ class Jobs:
 
     def _replan(self, job: Job, item: str) -> None:
         old = self._delivery(item)
-        if old.state is not State.WAITING or old.attempts:
+        # Attempts count anew after a resend; only without any event was certainly nothing ever sent.
+        if old.state is not State.WAITING or old.revision:
             raise Undone(
                 f"it is {old.state} after {old.attempts} attempts: replan is for what was never sent", "skipped"
             )
@@ -163,6 +164,8 @@ class Jobs:
         chosen = _replacements(old, plan, record, again="again" in job.arguments)
         if not chosen:
             raise Undone("today's routes lead nowhere else than where it was delivered")
+        if job.kind == "replan" and self._says_the_same(old, chosen, incoming):
+            raise Undone("its plan has not changed", "skipped")
         payloads, deliveries = deliveries_of(incoming, plan, received_id, chosen)
         closes = old.state in (State.WAITING, State.DEAD)
         superseded = Settlement(old, self._event(job, EventKind.CLOSED, ClosedAs.SUPERSEDED))
@@ -179,6 +182,20 @@ class Jobs:
             )
         )
         self._wake({one.destination for one in deliveries if one.destination})
+
+    def _says_the_same(self, old: Delivery, chosen: Collection[Planned], incoming: Incoming) -> bool:
+        """Tell whether a new plan is the old one: one delivery, to the same place, of the same bytes."""
+        payload = self._store.payload(old.payload_id) if old.payload_id else None
+        if payload is None or len(chosen) != 1:
+            return False
+        (one,) = chosen
+        new = one.heading
+        return (
+            not one.reason
+            and (new.destination, new.route, new.order_key) == (old.destination, old.route, old.order_key)
+            and (incoming.body if one.body is None else one.body) == payload.body
+            and (one.content_type, dict(one.headers)) == (payload.media_type, dict(payload.headers))
+        )
 
     def _replay_rejected(self, job: Job, item: str, record: MessageRecord) -> None:
         incoming, _ = self._incoming(record)

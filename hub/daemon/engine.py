@@ -18,6 +18,7 @@ from hub.config.process import ProcessSettings
 from hub.daemon.desk import Desk
 from hub.daemon.generation import Generation, Generations
 from hub.daemon.sources import Sources
+from hub.daemon.switching import replan, switched
 from hub.daemon.vanished import hold_vanished, is_vanished
 from hub.deliverer import Deliverer, Slots
 from hub.deliverers import Deliverers
@@ -45,6 +46,7 @@ JOBS_EVERY_SECONDS = 0.5
 UNBLOCK_SECONDS = 2
 WATCH_SECONDS = 2
 VANISHED_SECONDS = 5
+SWITCH_SECONDS = 2
 LOST_SECONDS = 5
 RETENTION_SECONDS = 60
 ERASE_BATCH = 500
@@ -89,6 +91,7 @@ class Engine:
         self._budget = Budget(settings.bytes_in_flight, spool)
         self.sources = Sources(self.schedule, Desk(self.store, self.metrics), self._budget, self.accept)
         self._fingerprints: dict[str, str] = {}
+        self._accepted: tuple[str, datetime] | None = None  # the snapshot, and when its destinations were looked at
         self._started = threading.Event()
         self._stopping = threading.Event()
         self._reloading = threading.Lock()
@@ -113,6 +116,7 @@ class Engine:
         self.schedule.every(UNBLOCK_SECONDS, "unblock", self._unblock)
         self.schedule.every(WATCH_SECONDS, "watch", self._watch_store)
         self.schedule.every(VANISHED_SECONDS, "vanished", self._hold_vanished)
+        self.schedule.every(SWITCH_SECONDS, "switch", self._switch)
         self.schedule.every(RETENTION_SECONDS, "retention", self._retention)
         self.schedule.every(LOST_SECONDS, "lost", lambda: self._settle_lost(utc_now()))
         self.schedule.start()
@@ -276,6 +280,20 @@ class Engine:
         except Unavailable:
             return  # the next look does it
         self.deliverers.wake(back)
+
+    def _switch(self) -> None:
+        """Have planned anew what waits for destinations that accept something else now, or may since a reload."""
+        current, now = self._generations.current, utc_now()
+        since = self._accepted[1] if self._accepted and self._accepted[0] == current.digest else None
+        try:
+            found = replan(
+                self.store, switched(current.deployment.destinations.values(), since, now), current.digest, now
+            )
+        except Unavailable:
+            return  # the next look does it
+        self._accepted = (current.digest, now)
+        if found:
+            self._jobs_bell.set()
 
     def _fingerprint(self, destination: Destination) -> str:
         return self._generations.current.endpoints.fingerprint(destination.settings)

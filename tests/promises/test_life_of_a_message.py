@@ -482,6 +482,26 @@ def test_replan_is_for_what_was_never_sent_and_sends_it_in_todays_shape(world: W
     assert sent[tried.message_id] != b"<neue-fassung/>"
 
 
+def test_replan_leaves_alone_what_has_not_changed_and_what_may_have_been_sent(world: World) -> None:
+    change(world, antrag=lambda route: replace(route, deliver_to=(Target(WOB),)))
+    world.adapter(WOB).answers = [Unclear(Reason.TIMEOUT), Refused(Reason.REFUSED)]
+    sent = world.accept()
+    world.deliver_due()
+    world.clock.advance(timedelta(minutes=5))
+    world.deliver_due()
+    world.act("resend", sent.message_id)
+    untouched = world.accept()
+
+    job = world.act("replan", sent.message_id, untouched.message_id)
+
+    assert world.delivery(sent).attempts == 0  # counted anew since the resend
+    assert [(one.result, one.detail) for one in job.results] == [
+        ("skipped", "it is waiting after 0 attempts: replan is for what was never sent"),
+        ("skipped", "its plan has not changed"),
+    ]
+    assert [world.delivery(one).state for one in (sent, untouched)] == [State.WAITING, State.WAITING]
+
+
 def test_two_jobs_for_the_same_dead_letter_send_it_once(world: World) -> None:
     id_ = dead(world)
     frozen = [world.hub.select(kind, [id_], None, None).items for kind in ("replay", "replay", "resend")]

@@ -276,7 +276,8 @@ def test_what_waits_for_a_vanished_destination_can_be_planned_anew(hub: Daemon) 
     until(lambda: list((hub.deployment.folder / "out" / "neu").glob("*.xml")), "it arrives")
     old, new = hub.show(id_)["deliveries"]
     assert (old["state"], old["reason"], new["destination"]) == ("closed", "superseded", "nordheim/leinen2")
-    assert hub.cli("resume", "nordheim/leinen", "--reason", "Wartung beendet").returncode == 0  # it was paused, too
+    paused = ["resume", "nordheim/leinen", "--reason", "Wartung beendet"]  # it was paused, too
+    until(lambda: hub.cli(*paused).returncode == 0, "the hub has seen that nothing waits there any more")
     until(lambda: hub.cli("doctor").returncode == 0, "nothing waits any more, so nobody complains")
 
 
