@@ -14,11 +14,19 @@ from hub.message import Incoming, MessageId, new_id
 def failure(test: RouteTest, snapshot: Snapshot, files: Files) -> str | None:
     """Return what differs from the expectation; ``None``: nothing. The document is never quoted."""
     try:
-        body = files.read(test.message)
+        return compare(test, made_of(test, snapshot, files, datetime.now(UTC)))
     except OSError as error:
         return f"{test.message}: {error.strerror}"
-    incoming = Incoming(body, "", test.sender or "", id=MessageId(new_id()), received_at=datetime.now(UTC))
-    return compare(test, inspect(incoming, snapshot))
+
+
+def made_of(test: RouteTest, snapshot: Snapshot, files: Files, at: datetime) -> Plan | Rejection:
+    """Return what a snapshot makes of a test's message that is received at ``at``.
+
+    Raises:
+        OSError: The message cannot be read.
+    """
+    body = files.read(test.message)
+    return inspect(Incoming(body, "", test.sender or "", id=MessageId(new_id()), received_at=at), snapshot)
 
 
 def problems(snapshot: Snapshot, files: Files, *, level: str) -> list[Problem]:

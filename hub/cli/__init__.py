@@ -28,6 +28,7 @@ COMMANDS = {
     "init": "hub.cli.deployment:init",
     "messages": "hub.cli.finding:messages",
     "pause": "hub.cli.actions:pause",
+    "release": "hub.cli.releasing:release",
     "reload": "hub.cli.control:reload",
     "replan": "hub.cli.actions:replan",
     "replay": "hub.cli.actions:replay",
