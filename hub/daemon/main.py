@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,9 +26,6 @@ log = get_log(__name__)
 
 FAILED = 1
 WAKE_SECONDS = 0.5
-# Every call of the disk, the broker or libxml2 gives the interpreter away and waits for its turn to come back: at the
-# default of 5 ms a commit of 100 µs takes many times that whenever another thread computes.
-SWITCH_SECONDS = 0.002
 
 
 def run(config: Path, settings: ProcessSettings) -> int:
@@ -39,7 +35,6 @@ def run(config: Path, settings: ProcessSettings) -> int:
         StoreError, ConfigError, Unavailable, OSError: It cannot start.
     """
     give_back_large_blocks()
-    sys.setswitchinterval(SWITCH_SECONDS)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # reentrant: a signal handler may put into it
     stopping = False
 
