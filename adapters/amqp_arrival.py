@@ -59,6 +59,7 @@ class Refusal:
     code: str
     id: str | None = None
     findings: Sequence[Finding] = ()
+    document: bytes | None = field(default=None, repr=False)  # the same in the standard's own form
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,17 @@ class Reception:
                 return Held("unavailable")
         if arrival.refusal is None:
             return None
-        outcome = self._tell(arrival.refusal, body)
-        return None if isinstance(outcome, Delivered) else Held("reject_to", outcome.code)
+        for told in self._told(arrival.refusal, body):
+            outcome = self._tell(arrival.refusal, told)
+            if not isinstance(outcome, Delivered):
+                return Held("reject_to", outcome.code)
+        return None
+
+    def _told(self, refusal: Refusal, body: bytes) -> Sequence[bytes]:
+        """Return what is published: the body as it came, the standard's rejection that has it inside, or both."""
+        if refusal.document is None:
+            return (body,)
+        return (body, refusal.document) if self._context.on_reject == "both" else (refusal.document,)
 
     def _hand_in(self, properties: pika.BasicProperties, body: bytes) -> Refusal | None:
         """Return why it is not taken, ``None`` once it is on disk; a repetition is on disk already."""
@@ -132,19 +142,21 @@ class Reception:
         try:
             self._accept(incoming)
         except Rejected as rejected:
-            return Refusal(rejected.code, rejected.id, rejected.findings)
+            return Refusal(rejected.code, rejected.id, rejected.findings, rejected.document)
         except Conflict as conflict:
-            return Refusal("conflict", conflict.id)
+            return Refusal("conflict", conflict.id, document=conflict.document)
         return None
 
     def _tell(self, refusal: Refusal, body: bytes) -> Outcome:
-        """Publish the body as it came, with the verdict beside it and nothing else.
+        """Publish a body with the verdict beside it and nothing else; ``x-hub-rejection`` marks the standard's own.
 
         What its sender wrote beside it is left behind: a reply_to would be obeyed, a CC or an expiration carried out.
         """
         headers = {"x-hub-code": refusal.code}
         if refusal.id:
             headers["x-hub-id"] = refusal.id
+        if body is refusal.document:
+            headers["x-hub-rejection"] = "standard"
         if refusal.findings:
             headers["x-hub-findings"] = _written(refusal.findings)
         # The message id is ours: the publisher finds by it what the broker returns.

@@ -1,4 +1,4 @@
-"""Takes messages from a folder; a file goes to ``done/``, or with findings to ``rejected/``, only after its receipt.
+"""Takes messages from a folder; a file goes to ``done/``, or with what is wrong to ``rejected/``, after its receipt.
 
 A file is taken once it looks whole: its name fits and does not say otherwise (``.x``, ``*.part``, ``*.tmp``), it is the
 same in two polls, and it ends with the end tag of its root. Without that end tag it is taken after a minute of quiet,
@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -76,6 +76,8 @@ class _Move:
     id: str | None
     code: str | None = None
     findings: tuple[Finding, ...] = ()
+    document: bytes | None = field(default=None, repr=False)  # the rejection in the standard's own form
+    tells_findings: bool = True
 
 
 class FolderPoller:
@@ -167,9 +169,13 @@ class FolderPoller:
         try:
             return _Move(DONE, accept(incoming).message_id)
         except Rejected as rejected:
-            return _Move(REJECTED, rejected.id, rejected.code, rejected.findings)
+            return self._rejected(rejected.code, rejected, rejected.findings)
         except Conflict as conflict:
-            return _Move(REJECTED, conflict.id, "conflict")
+            return self._rejected("conflict", conflict)
+
+    def _rejected(self, code: str, error: Rejected | Conflict, findings: tuple[Finding, ...] = ()) -> _Move:
+        told = error.document is None or self._context.on_reject == "both"
+        return _Move(REJECTED, error.id, code, findings, error.document, told)
 
     def _read(self, name: str, seen: _Seen, folder: int) -> bytes | None:
         try:
@@ -239,14 +245,16 @@ def _move(name: str, move: _Move, folder: int) -> None:
     """Move a file to where it belongs, with its findings; nothing that is there is overwritten."""
     with _opened(move.folder, folder) as target:
         final = _free_name(name, move.id, target)
-        if move.code:
-            _write_findings(f"{final}.findings.json", name, move, target)
+        if move.code and move.tells_findings:
+            _write(f"{final}.findings.json", _findings(name, move), target)
+        if move.document is not None:
+            _write(f"{final}.rejection.xml", move.document, target)
         os.rename(name, final, src_dir_fd=folder, dst_dir_fd=target)
         os.fsync(target)
         os.fsync(folder)
 
 
-def _write_findings(name: str, original: str, move: _Move, target: int) -> None:
+def _findings(original: str, move: _Move) -> bytes:
     """Say what is wrong by rule, path and line. The texts stay away: they may quote what people wrote."""
     document = {
         "code": move.code,
@@ -257,9 +265,13 @@ def _write_findings(name: str, original: str, move: _Move, target: int) -> None:
             for finding in move.findings[:FINDINGS_MAX]
         ],
     }
+    return json.dumps(document, indent=1).encode()
+
+
+def _write(name: str, content: bytes, target: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, 0o640, dir_fd=target), "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
+    with os.fdopen(os.open(name, flags, 0o640, dir_fd=target), "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, Self, TypeVar
 
-from adapters.http_problems import Answer, problem
+from adapters.http_problems import Answer, problem, standard
 from hub.plugin import Accept, Conflict, Context, Incoming, Receipt, Rejected, Room, Unavailable
 
 PLACES = 64
@@ -40,6 +40,8 @@ _MEDIA_TYPE = re.compile(
 )
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 _LENGTH = re.compile(r"[0-9]{1,19}")
+_XML_TYPES = frozenset({"application/xml", "text/xml"})
+_REFUSED = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)", re.ASCII)
 _REPLY_TYPE = re.compile(r"[\x20-\x7e]{3,200}")
 
 
@@ -130,23 +132,28 @@ class MessageApp:
                 if content is None:
                     return None
                 async with self._small if len(content) <= SMALL_BYTES else nullcontext():
-                    return await self._in_thread(self._hand_in, describe(body=content))
+                    return await self._in_thread(self._hand_in, describe(body=content), headers.accepts_xml())
         finally:
             self._free += 1
 
-    def _hand_in(self, incoming: Incoming) -> Answer:
+    def _hand_in(self, incoming: Incoming, accepts_xml: bool) -> Answer:
         try:
             receipt = self._accept(incoming)
         except Rejected as rejected:
-            return self._refusal(rejected.code, rejected)
+            return self._refusal(rejected.code, rejected, accepts_xml)
         except Conflict as conflict:
-            return self._refusal("conflict", conflict)
+            return self._refusal("conflict", conflict, accepts_xml)
         except Unavailable:
             raise _ProblemError("unavailable") from None
         return self._receipt(receipt)
 
-    def _refusal(self, code: str, error: Rejected | Conflict) -> Answer:
-        """Return the answer to a document that the hub has judged; the verdict has a record under its own id."""
+    def _refusal(self, code: str, error: Rejected | Conflict, accepts_xml: bool) -> Answer:
+        """Return the answer to a document that the hub has judged; the verdict has a record under its own id.
+
+        Where there is one in the standard's own form, and its sender asks for XML, it is that.
+        """
+        if error.document is not None and accepts_xml:
+            return standard(code, error.document, error.id)
         instance = f"{self._path}/{error.id}" if error.id else self._path
         return problem(code, instance, error.findings if isinstance(error, Rejected) else (), id_=error.id)
 
@@ -264,6 +271,14 @@ class _Headers:
         if len(values) > 1 or not pattern.fullmatch(value):
             raise _ProblemError(code)
         return value
+
+    def accepts_xml(self) -> bool:
+        """Tell whether the caller names XML among what it takes; ``*/*`` does not, for all used to get JSON."""
+        named = b",".join(self.all("accept")).decode("ascii", "replace").lower().split(",")
+        ranges = [one.partition(";") for one in named]
+        return any(
+            media_type.strip() in _XML_TYPES and not _REFUSED.search(parameters) for media_type, _, parameters in ranges
+        )
 
     def text(self, name: str) -> str | None:
         """Return a printable value of at most 200 characters; UTF-8 may stand in it."""

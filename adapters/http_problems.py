@@ -116,3 +116,12 @@ def problem(
     if allow:
         headers["allow"] = allow
     return Answer(status, json.dumps(document).encode(), "application/problem+json", headers)
+
+
+def standard(code: str, document: bytes, id_: str | None) -> Answer:
+    """Return the answer to a rejected document in its standard's own form; the status is that of the problem.
+
+    What only the hub knows stands beside it, in headers that are called as those of a queue.
+    """
+    headers = {"x-hub-code": code} | ({"x-hub-id": id_} if id_ else {})
+    return Answer(STATUS_OF.get(code, 422), document, "application/xml; charset=utf-8", headers)

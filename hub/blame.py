@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub.errors import Unavailable
-from hub.inspection import Planned, Verdict
+from hub.inspection import Planned, Rejection, Verdict
 
 DEATHS_MAX = 2
 STRANGERS_MAX = 20  # deaths in a row that are not the document's
@@ -16,6 +16,7 @@ class Progress:
         self.taken = False  # the worker had the document in its hands
         self.verdict: Verdict | None = None
         self.planned: list[Planned] = []
+        self.rejection: Rejection | None = None  # told; the same in its standard's form may still come
 
     @property
     def complete(self) -> bool:

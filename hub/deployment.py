@@ -13,10 +13,12 @@ from typing import Literal
 
 from hub.plugin import Limits, Settings
 from hub.retry import RetryPolicy
+from hub.xml.answers import Office
 from hub.xml.checks.values import Check
 
 Environment = Literal["production", "test"]
 Level = Literal["error", "warning"]
+OnReject = Literal["problem", "standard", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Source:
     environment: Environment = "production"
     insecure: str | None = None
     every: timedelta | None = None  # of a poller
+    on_reject: OnReject = "problem"
+    rejected_by: Office | None = None  # the authority that signs rejections in a standard's own form
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Endpoints:
             environment=source.environment,
             insecure=source.insecure,
             sender=source.senders[0] if len(source.senders) == 1 else None,
+            on_reject=source.on_reject,
             desk=desk,
             room=room,
             server_tls=partial(tls.server_context, base=self._deployment.base),

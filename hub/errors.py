@@ -61,14 +61,18 @@ class ConfigError(HubError):
 class Rejected(HubError):
     """The document is not acceptable as it stands. ``code`` is from the closed list of INTERFACE §4.
 
-    ``id`` is set once the rejection is on record. The exception's text never quotes the document.
+    ``id`` is set once the rejection is on record. ``document`` says the same in the standard's own form, where the
+    source sends such; it carries the original and is for its sender only. The exception's text never quotes either.
     """
 
-    def __init__(self, code: str, findings: Sequence[Finding] = (), id: str | None = None) -> None:
+    def __init__(
+        self, code: str, findings: Sequence[Finding] = (), id: str | None = None, document: bytes | None = None
+    ) -> None:
         super().__init__(f"{code}, {len(findings)} finding(s)")
         self.code = code
         self.findings = tuple(findings)
         self.id = id
+        self.document = document
 
 
 class Unavailable(HubError):
@@ -82,12 +86,13 @@ class StoreError(HubError):
 class Conflict(StoreError):
     """Something else is there already: other content under the same identity, or a later revision.
 
-    ``id`` names the record of the rejection, once there is one.
+    ``id`` names the record of the rejection, once there is one; ``document`` is that of :class:`Rejected`.
     """
 
-    def __init__(self, text: str = "", id: str | None = None) -> None:
+    def __init__(self, text: str = "", id: str | None = None, document: bytes | None = None) -> None:
         super().__init__(text)
         self.id = id
+        self.document = document
 
 
 class IllegalTransition(StoreError):

@@ -49,6 +49,7 @@ from hub.routing import (
     order_key,
 )
 from hub.xml import detection, guard, header, trees
+from hub.xml.answers import Answering
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check, Document
 from hub.xml.profile import Profile
@@ -68,6 +69,7 @@ class Snapshot:
     registry: Registry
     steps: Mapping[tuple[str, str], Step] = field(repr=False)  # by (kind, value)
     checks: Checks = field(repr=False)
+    answering: Mapping[MessageType, Answering] = field(default_factory=dict, repr=False)  # rejections that can be built
     programs: Programs = field(default_factory=Programs, repr=False)  # compiled anew in each process
 
 
@@ -135,6 +137,7 @@ class Rejection:
     test: bool = False
     snapshot: str = ""
     checks: tuple[Checked, ...] = ()
+    document: bytes | None = field(default=None, repr=False)  # the same in the standard's form; carries the original
 
 
 def inspect(incoming: Incoming, snapshot: Snapshot) -> Plan | Rejection:

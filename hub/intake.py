@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from hub.delivery import Delivery, State
 from hub.deployment import Deployment
-from hub.errors import Conflict, Rejected
+from hub.errors import Conflict, Rejected, Unavailable
 from hub.inspection import Plan, Planned, Rejection, message_of
 from hub.log import get_log
 from hub.message import DeliveryId, Finding, Incoming, MessageId, Receipt, new_id
@@ -34,6 +34,8 @@ class Planning(Protocol):
     """A snapshot that can inspect: the pool of the daemon, or the one snapshot of a command."""
 
     def inspect(self, incoming: Incoming) -> Plan | Rejection: ...
+    def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
+        """Return a rejection that others have decided in the standard's own form, if there is one."""
 
 
 class Offer(Protocol):
@@ -92,7 +94,7 @@ class Intake:
         result = self._planning().inspect(incoming)
         if isinstance(result, Rejection):
             self._reject(incoming, result, sha256)
-            raise Rejected(result.code, result.findings, incoming.id)
+            raise Rejected(result.code, result.findings, incoming.id, result.document)
         try:
             receipt = self._keep(acceptance(incoming, result, parent_id))
         except Conflict:
@@ -137,7 +139,16 @@ class Intake:
             snapshot=verdict.snapshot if verdict else "",
         )
         self._reject(incoming, rejection, sha256)
-        raise Conflict("other content under the same identity", incoming.id)
+        raise Conflict("other content under the same identity", incoming.id, self._document(incoming, rejection))
+
+    def _document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
+        source = self._deployment().sources.get(incoming.source)
+        if source is None or source.on_reject == "problem":
+            return None
+        try:
+            return self._planning().document(incoming, rejection)
+        except Unavailable:
+            return None  # the problem document will do
 
     def _reject(self, incoming: Incoming, rejection: Rejection, sha256: str) -> None:
         source = self._deployment().sources.get(incoming.source)

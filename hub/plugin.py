@@ -72,7 +72,12 @@ __all__ = [
 
 API_VERSION = 1
 
-RESERVED_IN = frozenset({"adapter", "max_body", "max_text", "keep_rejected", "sender", "environment", "insecure"})
+RESERVED_IN = frozenset(
+    {
+        "adapter", "max_body", "max_text", "keep_rejected", "sender", "environment", "insecure", "on_reject",
+        "rejected_by",
+    }
+)  # fmt: skip
 RESERVED_OUT = frozenset(
     {
         "adapter", "like", "environment", "retry", "on_unclear", "max_in_flight", "ordered_by", "steps", "timeout",
@@ -269,6 +274,7 @@ class Context:
     municipality: str | None = None
     service: str | None = None
     sender: str | None = None  # of a source with one fixed sender
+    on_reject: str = "problem"  # of a source: problem | standard | both; the second is ``Rejected.document``
     desk: SenderDesk | None = None  # for listeners
     room: Room = NO_LIMIT  # for sources
     server_tls: Callable[[TlsSettings], ssl.SSLContext] | None = None  # for listeners

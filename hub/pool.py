@@ -75,9 +75,9 @@ class Worker:
         self._sock = sock
 
     def inspect(
-        self, incoming: Incoming, skip: Mapping[str, str], progress: Progress, spool: Spool
+        self, incoming: Incoming, more: Mapping[str, Any], progress: Progress, spool: Spool
     ) -> Rejection | None:
-        """Inspect one document; what the worker tells is kept in ``progress`` as it comes.
+        """Inspect one document, of which ``more`` is known; what the worker tells is kept in ``progress`` as it comes.
 
         Raises:
             wire.Closed, TimeoutError: The worker died, or takes too long.
@@ -86,14 +86,19 @@ class Worker:
         allowed = DOCUMENT_SECONDS + MEGABYTE_SECONDS * len(incoming.body) / 1_000_000
         head, blobs = wire.pack_incoming(incoming)
         self._sock.settimeout(DOCUMENT_SECONDS)
-        wire.send(self._sock, {"incoming": head, "skip": dict(skip)}, blobs, spool)
+        wire.send(self._sock, {"incoming": head, **more}, blobs, spool)
         while not progress.complete:
             self._sock.settimeout(allowed)  # for the verdict, and anew for each destination's steps
             answer, contents = wire.receive(self._sock)
             if "taken" in answer:
                 progress.taken = True
             elif "rejection" in answer:
-                return wire.REJECTION.validate_python(answer["rejection"])
+                progress.rejection = wire.REJECTION.validate_python(answer["rejection"])
+                if not answer["told"]:
+                    return progress.rejection
+            elif "document" in answer:
+                assert progress.rejection is not None
+                return replace(progress.rejection, document=contents[0] if contents else None)
             elif "verdict" in answer:
                 progress.verdict = wire.VERDICT.validate_python(answer["verdict"])
             elif "planned" in answer:
@@ -236,30 +241,47 @@ class Pool:
         Raises:
             Unavailable: No worker is there in time, or no spool file can be written.
         """
+        return self._order_of_size(incoming, {})
+
+    def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
+        """Return a rejection that the daemon has decided in the standard's own form; ``None``: there is none.
+
+        Raises:
+            Unavailable: As from ``inspect``.
+        """
+        head = wire.REJECTION.dump_python(rejection, mode="json", exclude={"document"})
+        result = self._order_of_size(incoming, {"rejected": head})
+        return result.document if isinstance(result, Rejection) else None
+
+    def _order_of_size(self, incoming: Incoming, more: Mapping[str, Any]) -> Plan | Rejection:
         if len(incoming.body) <= wire.BLOB_BYTES_MAX:
-            return self._inspect(incoming, self._take)
+            return self._inspect(incoming, more, self._take)
         if not self._large.acquire(timeout=IDLE_WORKER_SECONDS):
             raise Unavailable("other large documents are in work")
         try:
-            return self._inspect(incoming, self._take_extra)
+            return self._inspect(incoming, more, self._take_extra)
         finally:
             self._large.release()
 
-    def _inspect(self, incoming: Incoming, take: Callable[[], Worker]) -> Plan | Rejection:
+    def _inspect(self, incoming: Incoming, more: Mapping[str, Any], take: Callable[[], Worker]) -> Plan | Rejection:
         blame = Blame()
         while True:
             progress = Progress()
             worker = take()
             try:
-                rejection = worker.inspect(incoming, blame.skip, progress, self._spool)
+                rejection = worker.inspect(incoming, {"skip": blame.skip, **more}, progress, self._spool)
             except wire.Spoiled:
                 self._discard(worker)
+                if progress.rejection is not None:
+                    return progress.rejection
                 raise Unavailable("a spool file cannot be written or read") from None
             except (wire.Closed, TimeoutError) as error:
                 self._on_death()
                 self._discard(worker)
                 name = type(error).__name__
                 log.warning("worker_died", message=incoming.id, destination=progress.current(), error=name)
+                if progress.rejection is not None:  # it died of telling it in the standard's form
+                    return progress.rejection
                 if blame.note(progress):
                     return Rejection("inspection_failed", (Finding("worker_lost"),), snapshot=self.proof.digest)
                 continue

@@ -6,23 +6,25 @@ steps or bindings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import hub.config
+from hub import rejecting
 from hub.config import Reading
 from hub.config.standards import fitting
 from hub.deployment import CheckSpec, Deployment, StepSpec
 from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.inspection import Plan, Rejection, Snapshot, inspect
-from hub.message import Incoming
+from hub.message import Incoming, MessageType
 from hub.plugin import Step
 from hub.routing import Directory
 from hub.steps import compile_step
 from hub.versions import versions
 from hub.xml import bindings
+from hub.xml.answers import Answering
 from hub.xml.checks.table import Checks
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
@@ -55,10 +57,13 @@ def compile_snapshot(
     if deployment is None:
         return Compiled(None, tuple(problems))
     problems += _compile_schemas(registry)
+    answering: Mapping[MessageType, Answering] = {}
     try:
-        folder = bindings.prepare(files, _bound(registry), state_dir)
+        rejections = rejecting.profiles_of(deployment, registry)
+        folder = bindings.prepare(files, _bound(registry, rejections.values()), state_dir)
         if folder:
             bindings.activate(folder)
+        answering = rejecting.load(rejections, registry)
     except ConfigError as error:
         problems += error.problems
     programs = Programs()
@@ -73,9 +78,8 @@ def compile_snapshot(
     if any(problem.level == "error" for problem in problems):
         return Compiled(None, tuple(problems))
     digest = files.digest(*(f"{name} {version}" for name, version in sorted(versions().items())))
-    return Compiled(
-        Snapshot(digest, deployment, Directory(deployment), registry, steps, checks, programs), tuple(problems)
-    )
+    snapshot = Snapshot(digest, deployment, Directory(deployment), registry, steps, checks, answering, programs)
+    return Compiled(snapshot, tuple(problems))
 
 
 def proved(compiled: Compiled) -> Compiled:
@@ -113,8 +117,9 @@ def _at(spec: CheckSpec, problem: Problem) -> Problem:
     return Problem(spec.mark.file, spec.mark.line, spec.mark.column, spec.check.name, text)
 
 
-def _bound(registry: Registry) -> Iterable[Profile]:
-    return [profile for profile in registry.profiles.values() if profile.bindings]
+def _bound(registry: Registry, more: Iterable[Profile]) -> Iterable[Profile]:
+    wanting = [profile for profile in registry.profiles.values() if profile.bindings]
+    return {(one.standard, one.version): one for one in (*wanting, *more)}.values()
 
 
 def _specs(deployment: Deployment) -> Iterable[StepSpec]:
@@ -137,3 +142,6 @@ class OneSnapshot:
 
     def inspect(self, incoming: Incoming) -> Plan | Rejection:
         return inspect(incoming, self.snapshot)
+
+    def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
+        return rejecting.document(incoming, rejection, self.snapshot)

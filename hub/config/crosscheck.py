@@ -7,6 +7,7 @@ import re
 from hub.config.document import Node
 from hub.config.gaps import check_dead_route, check_gaps
 from hub.config.overlaps import MUNICIPALITY, Reach, check_overlaps
+from hub.config.rejections import check_rejections
 from hub.config.report import Place
 from hub.config.run import Run
 from hub.config.standards import check_checks, check_keys, check_type
@@ -30,6 +31,8 @@ def crosscheck(deployment: Deployment, tests: dict[str, Node], run: Run) -> None
         _check_sender(sender, run)
     for route in deployment.routes:
         _check_route(route, run)
+    for source in deployment.sources.values():
+        check_rejections(source, run.names("inbound")[source.name], deployment, run)
     for test in deployment.tests:
         _check_test(test, tests[test.name], run)
     for name, node in run.tree.only_nodes:

@@ -30,6 +30,7 @@ from hub.plugin import RESERVED_IN, RESERVED_OUT, Adapter, Context, Limits, Secr
 from hub.plugins import check_settings, read_settings
 from hub.retry import RetryPolicy
 from hub.xml import guard
+from hub.xml.answers import Office
 
 WARNING = "warning: "  # how an adapter's check marks advice
 UNCLEAR_MUST_BE_WRITTEN = frozenset({"soap"})  # a repeated document may be taken twice: somebody must decide that
@@ -182,6 +183,8 @@ class Endpoints:
             environment=keys.environment,
             insecure=keys.insecure,
             every=getattr(settings, "every", None),
+            on_reject=keys.on_reject,
+            rejected_by=Office(**keys.rejected_by.model_dump()) if keys.rejected_by else None,
         )
 
     def _senders(self, keys: InboundKeys, settings: Settings, node: Node) -> tuple[str, ...]:

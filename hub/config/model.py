@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from hub.config.globs import segments
 from hub.config.validate import unknown
 from hub.plugin import Duration, Flag, Size
+from hub.xml.answers import plain
 from hub.xml.profile_file import BERLIN
 
 
@@ -90,6 +91,12 @@ def _moment(value: Any) -> Any:
     return at if at.tzinfo else at.replace(tzinfo=BERLIN)
 
 
+def _office_text(text: str) -> str:
+    if text != plain(text) or not 0 < len(text) <= 100:
+        raise ValueError(f"found {text!r}, expected 1 to 100 plain letters, digits and signs")
+    return text
+
+
 def _several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -103,6 +110,7 @@ Ags: TypeAlias = Annotated[str, AfterValidator(_ags)]
 Span: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 TypeGlob: TypeAlias = Annotated[str, AfterValidator(_type)]
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
+OfficeText: TypeAlias = Annotated[str, AfterValidator(_office_text)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_several, str | list[str])]
 TypeGlobs: TypeAlias = Annotated[tuple[TypeGlob, ...], BeforeValidator(_several, str | list[str])]
 Amount: TypeAlias = Annotated[Size, Field(ge=1, le=4_000_000_000)]
@@ -236,6 +244,16 @@ class KeepRejectedEntry(Grammar):
     up_to: Size = 1_000_000_000
 
 
+class OfficeEntry(Grammar):
+    authority: Annotated[str, AfterValidator(_authority)]
+    name: OfficeText
+    email: OfficeText
+    street: OfficeText
+    number: Annotated[str, Field(pattern="^[0-9]{1,4}$")] | None = None
+    postal_code: Annotated[str, Field(pattern="^[0-9]{5}$")]
+    city: OfficeText
+
+
 class InboundKeys(Grammar):
     adapter: Text
     max_body: Amount | None = None
@@ -244,6 +262,8 @@ class InboundKeys(Grammar):
     sender: Text | None = None
     environment: Environment = "production"
     insecure: Insecure | None = None
+    on_reject: Literal["problem", "standard", "both"] = "problem"
+    rejected_by: OfficeEntry | None = None
 
 
 class RetryEntry(Grammar):

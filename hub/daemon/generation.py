@@ -92,6 +92,11 @@ class Generation:
         with self._used() as entered:
             return self.pool.inspect(incoming) if entered else None
 
+    def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
+        """Return a rejection in the standard's own form; ``None`` too if this generation is retired."""
+        with self._used() as entered:
+            return self.pool.document(incoming, rejection) if entered else None
+
 
 class Generations:
     """The generation in service, and the swap to the next."""
@@ -105,6 +110,10 @@ class Generations:
             if (result := self.current.inspect(incoming)) is not None:
                 return result
         raise Unavailable("the hub is closing")
+
+    def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
+        """Return a rejection in the standard's own form, by the generation in service."""
+        return self.current.document(incoming, rejection)
 
     def swap(self, fresh: Generation) -> None:
         """Put a generation into service; the former drains."""

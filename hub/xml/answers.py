@@ -46,7 +46,7 @@ class Office:
     name: str
     email: str
     street: str
-    number: str
+    number: str | None
     postal_code: str
     city: str
 
@@ -166,7 +166,7 @@ class _Filling:
         key = (header.author if header else None) or self.original.sender
         name = self._of_author("name") or self.original.sender
         directory = self._of_author("verzeichnisdienst/code") or ("DVDV" if ":" in key else "")
-        return pyxb.BIND(verzeichnisdienst=_directory(directory), kennung=_plain(key), name=_plain(name))
+        return pyxb.BIND(verzeichnisdienst=_directory(directory), kennung=plain(key), name=plain(name))
 
     def _of_author(self, path: str) -> str:
         if self.original.root is None:
@@ -229,10 +229,11 @@ def _directory(code: str) -> Any:
 def _told(finding: Finding) -> str:
     where = f"{finding.path}, " if finding.path else ""
     line = f"Zeile {finding.line}, " if finding.line else ""
-    return _plain(f"{where}{line}{finding.rule}: {finding.text}"[:TEXT_MAX])
+    return plain(f"{where}{line}{finding.rule}: {finding.text}"[:TEXT_MAX])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text with `?` for whatever might not be in DIN 91379."""
     return _NOT_PLAIN.sub("?", text.replace("\t", " ").replace("\n", " "))
 
 

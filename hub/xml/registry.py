@@ -6,7 +6,7 @@ shipped ones; the deployment's own wins. Adding one needs files, no code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -80,6 +80,11 @@ class Registry:
             if profile.serves(at):
                 return profile
         raise Rejected("version_not_served", [_finding(root, "version_not_served", _served(candidates, fitting, at))])
+
+    def related(self, root: etree._Element) -> Sequence[Profile]:
+        """Return every profile that knows a document's root, in whatever version."""
+        name = etree.QName(root)
+        return self._by_root.get((name.namespace or "", name.localname), [])
 
     def schema(self, profile: Profile) -> Schema:
         """Return the profile's schema; compiled once.

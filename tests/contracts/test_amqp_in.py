@@ -269,6 +269,20 @@ def check(settings: AmqpIn, context: Context) -> list[tuple[str, ...]]:
     return [path for path, _ in ADAPTER_IN.check(settings, context)]
 
 
+@pytest.mark.parametrize(("on_reject", "told"), [("standard", [b"<r/>"]), ("both", [samples.BODY, b"<r/>"])])
+@pytest.mark.parametrize("error", [Rejected("schema_violation", document=b"<r/>"), Conflict("", document=b"<r/>")])
+def test_the_standards_own_rejection_takes_the_bodys_place_or_follows_it(
+    on_reject: str, told: list[bytes], error: Exception, inbox: Inbox, context: Context
+) -> None:
+    with running(inbox, replace(context, on_reject=on_reject), ScriptedIntake(error).accept):
+        inbox.until("acked", inbox.publish(samples.BODY))
+
+    found = inbox.rejected()
+    assert [body for _, body in found] == told
+    marks = [one.headers.get("x-hub-rejection") for one, _ in found]
+    assert marks == [None, "standard"][-len(told) :]
+
+
 SETTINGS = {"url": "env:AMQP_URL", "queue": "hub.in", "reject_to": "rejected/portal"}
 
 

@@ -113,6 +113,35 @@ def test_a_rejection_names_every_finding_and_its_record(world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    ("accept", "is_xml"),
+    [("application/xml", True), ("text/xml;q=0.5, */*", True), ("application/json, APPLICATION/XML ; q=0.1", True),
+     ("*/*", False), ("application/*", False), ("application/xml; q=0.0", False), ("application/xmls", False)],
+)  # fmt: skip
+@pytest.mark.parametrize("error", [Rejected("schema_violation", id=ID, document=b"<r/>"), Conflict("", ID, b"<r/>")])
+def test_who_names_xml_gets_the_standards_own_rejection(
+    world: World, accept: str, is_xml: bool, error: Exception
+) -> None:
+    world.intake.script.append(error)
+
+    reply = ask(world.listener, Accept=accept)
+
+    assert reply.status in (422, 409)
+    if is_xml:
+        assert (reply.body, reply.headers["content-type"]) == (b"<r/>", "application/xml; charset=utf-8")
+        assert reply.headers["x-hub-id"] == ID
+    else:
+        assert reply.json["id"] == ID
+
+
+def test_without_a_rejection_of_its_standard_who_names_xml_gets_the_problem_document(world: World) -> None:
+    world.intake.script.append(Rejected("schema_violation", id=ID))
+
+    reply = ask(world.listener, Accept="application/xml")
+
+    assert (reply.status, reply.headers["content-type"]) == (422, "application/problem+json")
+
+
+@pytest.mark.parametrize(
     ("code", "status"),
     [("not_well_formed", 400), ("encoding", 400), ("sender_may_not", 403), ("limit", 413), ("unknown_recipient", 422),
      ("inspection_failed", 422), ("something_new", 422)],
