@@ -162,7 +162,9 @@ def test_too_many_files_are_refused(tmp_path, monkeypatch):
     assert "more than 10 files" in refused(zipped(tmp_path / "a.zip", {f"{i}.xml": "" for i in range(11)}))
 
 
-@pytest.mark.parametrize("body", [b"", b"kein zip", zip_bytes({"a.xsd": "<a/>" * 500})[:60]], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize(
+    "body", [b"", b"kein zip", zip_bytes({"a.xsd": "<a/>" * 500})[:60]], ids=["empty", "text", "cut"]
+)
 def test_what_is_no_zip_is_said(body, tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(body)
