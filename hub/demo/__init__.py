@@ -1,4 +1,4 @@
-"""``make demo``: four municipalities, eight standards, one refusal, and how an operator gets over it.
+"""``make demo``: four cities and a county, a standard for each of their fields, one refusal, and how an operator gets over it.
 
 Every line that is shown was read from the hub: by its HTTP interface, its command line, or the procedures' ledger.
 """
@@ -38,6 +38,7 @@ DOCUMENTS = (
     Document("rechnung-braunschweig-ubl.xml", "rechnungseingang", "RECHNUNG_TOKEN"),
     Document("rechnung-salzgitter-cii.xml", "rechnungseingang", "RECHNUNG_TOKEN"),
     Document("antrag-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
+    Document("termin-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("aussonderung-wolfsburg.xml", "aktenexport"),
     Document("gewerbeanmeldung-kaputt.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("gewerbeanmeldung-unbekannt.xml", "gewerbe-online", "GEWERBE_TOKEN"),
