@@ -31,7 +31,7 @@ bench: $(STAMP)
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 run: $(STAMP)
-	@mkdir -p var/in/akten var/out/wolfsburg var/out/braunschweig var/out/salzgitter var/out/statistik
+	@mkdir -p var/in/akten var/out/wolfsburg var/out/braunschweig var/out/salzgitter var/out/bauportal var/out/statistik
 	$(BIN)/xoev-hub -c routes.yaml run
 
 # The locked set is installed with hashes; the program itself is installed in place, without asking any index.

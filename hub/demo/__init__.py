@@ -33,6 +33,7 @@ DOCUMENTS = (
     Document("gewerbeanmeldung-wittingen.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("bauantrag-gifhorn.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("bauantrag-braunschweig.xml", "bauportal", "BAUPORTAL_TOKEN"),
+    Document("formelle-pruefung-bauportal.xml", "bauaufsicht", "BAUAUFSICHT_TOKEN"),
     Document("beteiligung-salzgitter.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("meldeauskunft-braunschweig.xml", "meldeportal", "MELDEPORTAL_TOKEN"),
     Document("rechnung-braunschweig-ubl.xml", "rechnungseingang", "RECHNUNG_TOKEN"),

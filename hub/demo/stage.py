@@ -32,8 +32,11 @@ from hub.files import shipped_root
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0
 EXAMPLE = ("routes.yaml", "procedures.yaml", "municipalities", "wsdl", "transforms", "mappings", "tests/messages")
-TOKENS = ("GEWERBE", "BAUPORTAL", "MELDEPORTAL", "RECHNUNG", "FORMULAR")
-FOLDERS = ("var/in/akten", "var/out/wolfsburg", "var/out/braunschweig", "var/out/salzgitter", "var/out/statistik")
+TOKENS = ("GEWERBE", "BAUPORTAL", "BAUAUFSICHT", "MELDEPORTAL", "RECHNUNG", "FORMULAR")
+FOLDERS = (
+    "var/in/akten", "var/out/wolfsburg", "var/out/braunschweig", "var/out/salzgitter", "var/out/bauportal",
+    "var/out/statistik",
+)  # fmt: skip
 READY = 200
 BROKER = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
