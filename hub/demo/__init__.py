@@ -1,4 +1,4 @@
-"""``make demo``: four cities and a county, a standard for each of their fields, one refusal, and how an operator gets over it.
+"""``make demo``: four cities and a county, their fields with a standard each, one refusal, and the way out of it.
 
 Every line that is shown was read from the hub: by its HTTP interface, its command line, or the procedures' ledger.
 """
@@ -31,7 +31,7 @@ class Document:
 DOCUMENTS = (
     Document("gewerbeanmeldung-wolfsburg.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("gewerbeanmeldung-wittingen.xml", "gewerbe-online", "GEWERBE_TOKEN"),
-    Document("bauantrag-gifhorn.xml", "bauportal", "BAUPORTAL_TOKEN"),
+    Document("bauantrag-wittingen.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("bauantrag-braunschweig.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("formelle-pruefung-bauportal.xml", "bauaufsicht", "BAUAUFSICHT_TOKEN"),
     Document("beteiligung-salzgitter.xml", "bauportal", "BAUPORTAL_TOKEN"),
