@@ -204,18 +204,18 @@ def test_two_replays_of_one_delivery_make_one_new_delivery(hub: Daemon, procedur
     assert len([one for one in hub.show(id_)["deliveries"] if one["replay_of"] == delivery]) == 1
 
 
-def test_what_was_never_sent_is_planned_anew_by_the_daemon(hub: Daemon) -> None:
+def test_what_would_be_planned_the_same_is_left_as_it_is_by_the_daemon(hub: Daemon) -> None:
     assert hub.cli("pause", "leer/leinen", "--reason", "Wartung").returncode == 0
     id_ = hub.hand_in(leinen(2)).json()["id"]
 
-    done = hub.cli("replan", id_, *REASON)
+    done = hub.cli("replan", id_, *REASON, "--json")
 
-    assert done.returncode == 0, done.stderr
-    old, new = hub.show(id_)["deliveries"]
-    assert (old["state"], old["reason"], new["replay_of"]) == ("closed", "superseded", old["id"])
+    (result,) = json.loads(done.stdout)["results"]
+    assert (result["result"], result["detail"]) == ("skipped", "its plan has not changed")
+    (delivery,) = hub.show(id_)["deliveries"]
+    assert (delivery["state"], delivery["reason"]) == ("waiting", "paused")
     assert hub.cli("resume", "leer/leinen", *REASON).returncode == 0
-    until(lambda: having(hub, id_, "delivered"), "the new one is delivered")
-    assert having(hub, id_, "delivered") == [new["id"]]
+    until(lambda: having(hub, id_, "delivered") == [delivery["id"]], "it is delivered")
 
 
 def test_a_payload_is_read_beside_the_daemon_with_a_reason_only(hub: Daemon) -> None:
