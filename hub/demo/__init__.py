@@ -40,9 +40,11 @@ DOCUMENTS = (
     Document("rechnung-salzgitter-cii.xml", "rechnungseingang", "RECHNUNG_TOKEN"),
     Document("antrag-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("termin-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
+    Document("schwertransport-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("aussonderung-wolfsburg.xml", "aktenexport"),
     Document("gewerbeanmeldung-kaputt.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("gewerbeanmeldung-unbekannt.xml", "gewerbe-online", "GEWERBE_TOKEN"),
+    Document("schwertransport-gefaelscht.xml", "formularserver", "FORMULAR_TOKEN"),
 )
 
 

@@ -27,16 +27,28 @@ import pika.exceptions
 import requests
 
 import hub.config
+from hub.demo import signing
 from hub.files import shipped_root
 
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0
-EXAMPLE = ("routes.yaml", "procedures.yaml", "municipalities", "wsdl", "transforms", "mappings", "tests/messages")
+EXAMPLE = (
+    "routes.yaml",
+    "procedures.yaml",
+    "municipalities",
+    "wsdl",
+    "trust",
+    "transforms",
+    "mappings",
+    "tests/messages",
+)
 TOKENS = ("GEWERBE", "BAUPORTAL", "BAUAUFSICHT", "MELDEPORTAL", "RECHNUNG", "FORMULAR")
 FOLDERS = (
     "var/in/akten", "var/out/wolfsburg", "var/out/braunschweig", "var/out/salzgitter", "var/out/bauportal",
     "var/out/statistik",
 )  # fmt: skip
+SIGNED = "tests/messages/schwertransport-wolfsburg.xml"
+TRUST = "trust/schwertransport.pem"
 READY = 200
 BROKER = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
@@ -133,6 +145,7 @@ class Stage:
                 shutil.copyfile(source, target)
         for name in FOLDERS:  # the folder adapter makes none: a share that is not mounted must not become a local disk
             (self.folder / name).mkdir(parents=True)
+        signing.sign(self.folder / SIGNED, self.folder / TRUST)
         if self.broker:
             self._add_broker()
 

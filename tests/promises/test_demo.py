@@ -108,12 +108,20 @@ def test_two_are_rejected_with_rule_path_and_line(without_broker: Shown) -> None
 
     assert len(rejections) >= 2
     for rejection in rejections:
-        assert rejection["code"] in ("schema_violation", "unknown_recipient")
+        assert rejection["code"] in ("schema_violation", "unknown_recipient", "signature")
         for finding in rejection["findings"]:
             assert finding["rule"]
             assert finding["path"].startswith("/")
             assert finding["line"] > 1
             assert finding["rule"] in without_broker.out
+
+
+def test_a_signed_application_arrives_and_a_forged_one_is_rejected(without_broker: Shown) -> None:
+    arrived = {one["destination"] for one in delivered(without_broker, "folder")}
+    (forged,) = [one for one in without_broker.table["rejections"] if one["file"] == "schwertransport-gefaelscht.xml"]
+
+    assert "wolfsburg/schwertransport" in arrived
+    assert forged["code"] == "signature"
 
 
 def test_one_delivery_is_dead_and_after_a_replay_delivered(without_broker: Shown) -> None:
