@@ -29,6 +29,7 @@ import requests
 import hub.config
 from hub.demo import signing
 from hub.files import shipped_root
+from hub.xml import saxon
 
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0
@@ -49,6 +50,8 @@ FOLDERS = (
 )  # fmt: skip
 SIGNED = "tests/messages/schwertransport-wolfsburg.xml"
 TRUST = "trust/schwertransport.pem"
+INVOICES = "schemas/xoev/xrechnung/3.0"
+RULES = "rechnung.sch"
 READY = 200
 BROKER = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
@@ -60,6 +63,7 @@ class Stage:
         self._temporary = tempfile.TemporaryDirectory(prefix="xoev-hub-demo-", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         self.broker = _broker()
+        self.rules = saxon.available()
         self.ports: dict[str, int] = {}
         self.environment = {
             **os.environ,
@@ -146,8 +150,22 @@ class Stage:
         for name in FOLDERS:  # the folder adapter makes none: a share that is not mounted must not become a local disk
             (self.folder / name).mkdir(parents=True)
         signing.sign(self.folder / SIGNED, self.folder / TRUST)
+        if self.rules:
+            self._add_rules()
         if self.broker:
             self._add_broker()
+
+    def _add_rules(self) -> None:
+        # Not in the example itself: it must be usable without the extra xslt3.
+        folder = self.folder / INVOICES
+        shutil.copytree(shipped_root() / INVOICES, folder)
+        shutil.copyfile(Path(__file__).with_name(RULES), folder / RULES)
+        with (folder / "profile.yaml").open("a", encoding="utf-8") as profile:
+            profile.write(f"schematron: [{RULES}]\n")
+        routes = self.folder / "routes.yaml"
+        plain = "match: {type: xrechnung/3.0/*}\n    checks: [xsd: header"
+        text = routes.read_text("utf-8").replace(plain, f"{plain}, schematron")
+        routes.write_text(text, encoding="utf-8")
 
     def _add_broker(self) -> None:
         # An exchange of our own: the broker may be somebody's.

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hub.xml import saxon
 from tests.daemon import until
 from tests.servers import amqp_url, free_port
 
@@ -108,7 +109,7 @@ def test_two_are_rejected_with_rule_path_and_line(without_broker: Shown) -> None
 
     assert len(rejections) >= 2
     for rejection in rejections:
-        assert rejection["code"] in ("schema_violation", "unknown_recipient", "signature")
+        assert rejection["code"] in ("schema_violation", "unknown_recipient", "signature", "schematron")
         for finding in rejection["findings"]:
             assert finding["rule"]
             assert finding["path"].startswith("/")
@@ -122,6 +123,14 @@ def test_a_signed_application_arrives_and_a_forged_one_is_rejected(without_broke
 
     assert "wolfsburg/schwertransport" in arrived
     assert forged["code"] == "signature"
+
+
+@pytest.mark.skipif(not saxon.available(), reason="the extra xslt3 is not installed")
+def test_an_invoice_that_does_not_say_how_to_pay_is_rejected_by_rule(without_broker: Shown) -> None:
+    (invoice,) = [one for one in without_broker.table["rejections"] if one["file"].startswith("rechnung-")]
+
+    assert invoice["code"] == "schematron"
+    assert [one["rule"] for one in invoice["findings"]] == ["BR-DE-1"]
 
 
 def test_one_delivery_is_dead_and_after_a_replay_delivered(without_broker: Shown) -> None:
