@@ -40,6 +40,7 @@ DOCUMENTS = (
     Document("rechnung-salzgitter-cii.xml", "rechnungseingang", "RECHNUNG_TOKEN"),
     Document("antrag-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("termin-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
+    Document("termin-wolfsburg-2.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("schwertransport-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("aussonderung-wolfsburg.xml", "aktenexport"),
     Document("gewerbeanmeldung-kaputt.xml", "gewerbe-online", "GEWERBE_TOKEN"),

@@ -108,6 +108,17 @@ class TestBauakte(StepContract):
         return [outgoing(b"<kein-xml")]
 
 
+class TestTermin(StepContract):
+    def step(self) -> Step:
+        return compiled("xslt", "transforms/termin-2.xsl")
+
+    def good(self) -> Sequence[Outgoing]:
+        return [sample("termin-wolfsburg.xml")]
+
+    def bad(self) -> Sequence[Outgoing]:
+        return [outgoing(b"<kein-xml")]
+
+
 class TestTarget(StepContract):
     def step(self) -> Step:
         return compiled("validate", "gewerberegister/1.0")
@@ -141,6 +152,16 @@ def test_a_trade_notice_becomes_a_valid_takeover() -> None:
         "familienname": "Muster-Łoś",
         "geburtsdatum": "1979-11-03",
     }
+
+
+def test_an_appointment_of_the_old_version_becomes_one_of_the_new_and_loses_nothing() -> None:
+    old = sample("termin-wolfsburg.xml")
+
+    result = compiled("validate", "termin/2.0")(TestTermin().step()(old))
+
+    before, after = parse(old.body), parse(result.body)
+    assert after.tag == "{urn:xoev-hub:beispiel:termin_2.0}termin.buchung.0101"
+    assert [element.text for element in after.iter("*")] == [element.text for element in before.iter("*")]
 
 
 def test_a_value_that_the_target_refuses_is_named_by_its_type_and_not_quoted() -> None:

@@ -133,6 +133,12 @@ def test_an_invoice_that_does_not_say_how_to_pay_is_rejected_by_rule(without_bro
     assert [one["rule"] for one in invoice["findings"]] == ["BR-DE-1"]
 
 
+def test_two_versions_of_a_standard_reach_the_same_procedure(without_broker: Shown) -> None:
+    types = [one["type"] for one in delivered(without_broker, "folder") if one["destination"] == "wolfsburg/termine"]
+
+    assert sorted(types) == ["termin/1.0/termin.buchung.0101", "termin/2.0/termin.buchung.0101"]
+
+
 def test_one_delivery_is_dead_and_after_a_replay_delivered(without_broker: Shown) -> None:
     story = without_broker.table["replay"]
 

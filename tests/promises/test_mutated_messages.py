@@ -64,8 +64,8 @@ class Ground:
 def own(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """All shipped standards with our invented messages; most of them are checked as to their headers."""
     folder = tmp_path_factory.mktemp("own")
-    profiles = [one.parent for one in sorted(SCHEMAS.glob("*/*/profile.yaml"))]
-    routes = [ROUTE.format(one.parent.name, "{xsd: header}") for one in profiles]
+    standards = sorted({one.parent.parent.name for one in SCHEMAS.glob("*/*/profile.yaml")})
+    routes = [ROUTE.format(name, "{xsd: header}") for name in standards]
     (folder / "routes.yaml").write_text(ROUTES + "".join(routes))
 
     registry, _ = Registry.load(Files(folder))
