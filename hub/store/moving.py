@@ -99,7 +99,7 @@ def insert_events(connection: sa.Connection, moves: Iterable[Move]) -> None:
     insert_rows(connection, event, (event_row(move.after, move.event) for move in moves))
 
 
-def insert_deliveries(connection: sa.Connection, rows: Sequence[Row]) -> int:
+def insert_planned(connection: sa.Connection, rows: Sequence[Row]) -> int:
     """Insert deliveries planned later, and return how many were new: the same replay twice is a conflict."""
     return insert_new(connection, delivery, rows)
 
@@ -134,7 +134,7 @@ def apply_together(connection: sa.Connection, changes: Sequence[ChangeRows]) -> 
         raise Unexpected
     if insert_new(connection, payload, payloads) != len(payloads):
         raise Unexpected
-    if insert_deliveries(connection, planned) != len(planned):
+    if insert_planned(connection, planned) != len(planned):
         raise Unexpected
     insert_events(connection, moves)
     insert_rows(connection, reference, chain.from_iterable(change.references for change in changes))
