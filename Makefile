@@ -52,6 +52,7 @@ $(STAMP):
 	@rm -f $(VENV)/.installed* && touch $@
 
 # Renew the locks; needs pip-tools on the path.
+# By the oldest Python that must do: Debian 12 has 3.11.2, and what is locked by a newer patch release may refuse it.
 lock:
 	pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra postgres -o requirements/run.txt pyproject.toml
 	pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --extra postgres --extra xslt3 -o requirements/xslt3.txt pyproject.toml
