@@ -164,7 +164,8 @@ def _declared_encoding(plain: bytes) -> str | None:
 # --- the gate and the exact pre-scan ------------------------------------------------------------------------------
 
 _OPAQUE = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
-_TAG = re.compile(rb"""</?[A-Za-z_:\x80-\xff](?:[^<>"']++|"[^<"]*+"|'[^<']*+')*+>""")
+# No possessive quantifiers: Python before 3.11.5 (Debian 12 has 3.11.2) gets some wrong. Unrolled, so that it is linear.
+_TAG = re.compile(rb"""</?[A-Za-z_:\x80-\xff][^<>"']*(?:(?:"[^<"]*"|'[^<']*')[^<>"']*)*>""")
 
 
 def _trips(plain: bytes, opened: int, limits: XmlLimits) -> bool:
