@@ -164,7 +164,7 @@ def _declared_encoding(plain: bytes) -> str | None:
 # --- the gate and the exact pre-scan ------------------------------------------------------------------------------
 
 _OPAQUE = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
-# No possessive quantifiers: Python before 3.11.5 (Debian 12 has 3.11.2) gets some wrong. Unrolled, so that it is linear.
+# No possessive quantifiers: Python before 3.11.5 gets some wrong, Debian 12 has 3.11.2. Unrolled, so that it is linear.
 _TAG = re.compile(rb"""</?[A-Za-z_:\x80-\xff][^<>"']*(?:(?:"[^<"]*"|'[^<']*')[^<>"']*)*>""")
 
 
