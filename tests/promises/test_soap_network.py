@@ -240,6 +240,7 @@ def server_tls(issuer: trustme.CA, name: str = "127.0.0.1", *, client_ca: trustm
 def client_tls(ca: trustme.CA, certificate: trustme.LeafCert | None = None) -> Callable[[TlsSettings], ssl.SSLContext]:
     def make(_: TlsSettings) -> ssl.SSLContext:
         tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2  # as the hub does; Debian leaves it to openssl.cnf
         ca.configure_trust(tls)
         if certificate is not None:
             certificate.configure_cert(tls)
