@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Named by the content that was installed, not by its time: a clone or a switched branch asks no index for what is here.
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.txt pyproject.toml | sha256sum | cut -c 1-16)
 
-.PHONY: demo test soak storm check bench run lock clean
+.PHONY: demo test soak storm simulate check bench run lock sbom clean
 
 demo: $(STAMP)
 	@$(BIN)/xoev-hub demo $(if $(JSON),--json $(JSON))
@@ -14,9 +14,15 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
-# 100 reloads under load, every second one broken; the suite runs 10.
+# The large figures of all proofs, one after the other: hours. Whatever records a figure is run; then the page is renewed.
+PROOFS = $(shell grep -rlE "proving.record import|RELOADS" --include='test_*.py' tests/promises tests/simulation)
 storm: $(STAMP)
-	RELOADS=100 $(BIN)/python -m pytest tests/promises/test_reload.py -k under_load -s $(ARGS)
+	XOEV_HUB_STORM=1 RELOADS=100 $(BIN)/python -m pytest -s --timeout=14400 $(if $(ARGS),$(ARGS),$(PROOFS))
+	$(BIN)/python docs/promises.py --collect
+
+# The deterministic simulation, 1,000 seeds in the suite: SEEDS=100000 for a night. XOEV_HUB_TEST_SEED repeats a run.
+simulate: $(STAMP)
+	SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -n auto --dist load -s --timeout=0 tests/simulation/test_simulation.py $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -33,6 +39,10 @@ bench: $(STAMP)
 run: $(STAMP)
 	@mkdir -p var/in/akten var/out/wolfsburg var/out/braunschweig var/out/salzgitter var/out/bauportal var/out/statistik
 	$(BIN)/xoev-hub -c routes.yaml run
+
+# What the hub is made of, as CycloneDX.
+sbom: $(STAMP)
+	@$(BIN)/python deploy/sbom.py
 
 # The locked set is installed with hashes; the program itself is installed in place, without asking any index.
 # Debian keeps ensurepip in a package of its own (python3-venv). Without it the system's pip installs into the environment.

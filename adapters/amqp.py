@@ -1,6 +1,7 @@
 """Delivers to an exchange of RabbitMQ, confirmed, mandatory and persistent. ``message_id`` is the delivery's id.
 
-A confirm without a return says that every queue the message was routed to has taken it over.
+A confirm without a return says that every queue the message was routed to has taken it over. pika is imported with the
+first connection, never with this module.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pika
-from pika.exceptions import AMQPError
 from pydantic import Field
 
-from adapters.amqp_broker import EXCHANGE, ROUTING_KEY, SHARED, BrokerSettings, plain_problem
-from adapters.amqp_lane import Publication
-from adapters.amqp_publisher import Publisher
-from hub.plugin import Adapter, Context, Deferred, Outcome, Outgoing, Reason, Refused
+from adapters.amqp_broker import EXCHANGE, ROUTING_KEY, SHARED, BrokerSettings, parameters, plain_problem
+from hub.plugin import Adapter, Blocked, Context, Deferred, Look, Outcome, Outgoing, Reason, Refused, look_at_peer
+
+if TYPE_CHECKING:
+    import pika
+
+    from adapters.amqp_lane import Publication
+    from adapters.amqp_publisher import Publisher
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 PROPERTIES_BYTES_MAX = 64_000  # RabbitMQ closes the connection above 128 kB, and with it everybody else's messages
@@ -52,18 +56,43 @@ class AmqpAdapter:
 
         Waits up to ``timeout.connect`` for the broker, and takes the message back if it is not written by then.
         """
+        (outcome,) = self.deliver_all([outgoing])
+        return outcome
+
+    def deliver_all(self, several: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """Publish each once, and wait for all confirms: one way to the broker and back for all."""
+        from adapters.amqp_lane import Publication
+
         with self._lock:
             publisher = self._publisher
         if publisher is None:
-            return Deferred(Reason.UNREACHABLE, code="not-open")
-        publication = _publication(self._settings, outgoing)
-        if isinstance(publication, Refused):
-            return publication
+            return [Deferred(Reason.UNREACHABLE, code="not-open")] * len(several)
         limits = self._context.limits
-        deadline = min(outgoing.deadline, time.monotonic() + limits.total.total_seconds())
-        if deadline <= time.monotonic():
-            return Deferred(Reason.UNREACHABLE, code="no-time")
-        return publisher.deliver(publication, deadline, limits.connect.total_seconds())
+        latest = time.monotonic() + limits.total.total_seconds()
+        made = [_publication(self._settings, one) for one in several]
+        outcomes = publisher.deliver(
+            [
+                (publication, min(outgoing.deadline, latest))
+                for publication, outgoing in zip(made, several, strict=True)
+                if isinstance(publication, Publication)
+            ],
+            limits.connect.total_seconds(),
+        )
+        found = iter(outcomes)
+        return [next(found) if isinstance(one, Publication) else one for one in made]
+
+    def probe(self) -> Iterator[Look]:
+        """Look at the broker, log in, and ask whether the exchange is there. Publishes nothing."""
+        reach = parameters(self._settings, self._context)
+        if isinstance(reach, Blocked):
+            yield Look("secret", ok=False, text=f"the broker cannot be reached: {reach.code}")
+            return
+        options = reach.ssl_options
+        for one in look_at_peer(reach.host, reach.port, (lambda: options.context) if options else None):
+            yield one
+            if not one.ok:
+                return
+        yield _call(reach, self._settings.exchange)
 
     def close(self) -> None:
         """Give the publisher back; its connection ends with the last of its destinations."""
@@ -73,7 +102,30 @@ class AmqpAdapter:
             SHARED.give_back(publisher)
 
 
+def _call(reach: pika.ConnectionParameters, exchange: str) -> Look:
+    import pika
+    from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+    try:
+        connection = pika.BlockingConnection(reach)
+        try:
+            if exchange:
+                connection.channel().exchange_declare(exchange, passive=True)
+        finally:
+            connection.close()
+    except ChannelClosedByBroker as error:
+        return Look("call", ok=False, text=f"the exchange cannot be used: {error.reply_code}")
+    except (AMQPError, OSError) as error:
+        return Look("call", ok=False, text=f"no session: {type(error).__name__}")
+    return Look("call", ok=True, text="logged in, the exchange is there" if exchange else "logged in")
+
+
 def _publication(settings: AmqpSettings, outgoing: Outgoing) -> Publication | Refused:
+    import pika
+    from pika.exceptions import AMQPError
+
+    from adapters.amqp_lane import Publication
+
     if outgoing.parts:
         return Refused(Reason.TRANSFORM_FAILED, "AMQP carries one body, no attachments beside it", code="parts")
     type_ = str(outgoing.message.header.type)

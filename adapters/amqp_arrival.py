@@ -1,9 +1,10 @@
 """One message of a queue: from the broker's properties to the hub's receipt, or to the queue of rejections.
 
     properties ─▶ Incoming ─▶ accept() ─┬─ receipt ──────────────────────▶ done: it may leave its queue
-         │ unfit                        ├─ Rejected, Conflict ─┐
-         └──────────────────────────────┼─────────────────────▶│ published ─┬─ confirmed ─▶ done
-                                        └─ Unavailable ─▶ held              └─ anything else ─▶ held
+         │ unfit                        │    └ the standard's own ─┐
+         │                              ├─ Rejected, Conflict ─────┤
+         └──────────────────────────────┼─────────────────────────▶│ published ─┬─ confirmed ─▶ done
+                                        └─ Unavailable ─▶ held                  └─ anything else ─▶ held
 
 What is held stays where it is, unacknowledged. A verdict is kept with it: only the telling is tried again.
 The broker sends unasked: a large document (above 1 MB) waits on the disk until there is room for it in memory.
@@ -63,8 +64,16 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A message that is on disk under ``id``, and the standard's own receipt of it, if its source sends that."""
+
+    id: str
+    document: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
-    """Why a message stays in its queue: ``unavailable``, ``reject_to`` or ``crashed``; ``code`` says more."""
+    """Why a message stays in its queue: ``unavailable``, ``reject_to``, ``receipt_to`` or ``crashed``."""
 
     reason: str
     code: str = ""
@@ -77,7 +86,7 @@ class Arrival:
     properties: pika.BasicProperties = field(repr=False)
     body: bytes | Aside = field(repr=False)
     size: int
-    refusal: Refusal | None = None  # the hub has judged it; whoever sent it is not told yet
+    verdict: Refusal | Kept | None = None  # the hub has judged it; whoever sent it is not told yet
 
 
 def arrived(properties: pika.BasicProperties, body: bytes, room: Room) -> Arrival:
@@ -90,11 +99,18 @@ def arrived(properties: pika.BasicProperties, body: bytes, room: Room) -> Arriva
 
 
 class Reception:
-    """Takes arrivals, from several threads at once. ``reject_to`` is exchange and routing key."""
+    """Takes arrivals, from several threads at once. ``reject_to`` and ``receipt_to`` are exchange and routing key."""
 
-    def __init__(self, context: Context, accept: Accept, publisher: Publisher, reject_to: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        accept: Accept,
+        publisher: Publisher,
+        reject_to: tuple[str, str],
+        receipt_to: tuple[str, str],
+    ) -> None:
         self._context, self._accept, self._publisher = context, accept, publisher
-        self._exchange, self._routing_key = reject_to
+        self._reject_to, self._receipt_to = reject_to, receipt_to
 
     def take(self, arrival: Arrival) -> Held | None:
         """Return ``None`` once the message may leave its queue, else why it must stay."""
@@ -112,15 +128,15 @@ class Reception:
             self._context.room.give(arrival.size)
 
     def _take(self, arrival: Arrival, body: bytes) -> Held | None:
-        if arrival.refusal is None:
+        if arrival.verdict is None:
             try:
-                arrival.refusal = self._hand_in(arrival.properties, body)
+                arrival.verdict = self._hand_in(arrival.properties, body)
             except Unavailable:
                 return Held("unavailable")
-        if arrival.refusal is None:
-            return None
-        for told in self._told(arrival.refusal, body):
-            outcome = self._tell(arrival.refusal, told)
+        if isinstance(arrival.verdict, Kept):
+            return self._tell_receipt(arrival.verdict)
+        for told in self._told(arrival.verdict, body):
+            outcome = self._tell(arrival.verdict, told)
             if not isinstance(outcome, Delivered):
                 return Held("reject_to", outcome.code)
         return None
@@ -131,8 +147,8 @@ class Reception:
             return (body,)
         return (body, refusal.document) if self._context.on_reject == "both" else (refusal.document,)
 
-    def _hand_in(self, properties: pika.BasicProperties, body: bytes) -> Refusal | None:
-        """Return why it is not taken, ``None`` once it is on disk; a repetition is on disk already."""
+    def _hand_in(self, properties: pika.BasicProperties, body: bytes) -> Refusal | Kept:
+        """Return why it is not taken, or its receipt once it is on disk; a repetition is on disk already."""
         try:
             incoming = described(properties, body, self._context)
         except Rejected as unfit:
@@ -140,12 +156,22 @@ class Reception:
                 self._context.desk.count(self._context.name, unfit.code)
             return Refusal(unfit.code)
         try:
-            self._accept(incoming)
+            receipt = self._accept(incoming)
         except Rejected as rejected:
             return Refusal(rejected.code, rejected.id, rejected.findings, rejected.document)
         except Conflict as conflict:
             return Refusal("conflict", conflict.id, document=conflict.document)
-        return None
+        if self._context.on_accept != "standard" or self._context.desk is None:
+            return Kept(receipt.message_id)
+        return Kept(receipt.message_id, self._context.desk.receipt(incoming, receipt))
+
+    def _tell_receipt(self, kept: Kept) -> Held | None:
+        """Publish the standard's own receipt, if there is one; ``x-hub-receipt`` marks it."""
+        if kept.document is None:
+            return None
+        headers = {"x-hub-receipt": "standard", "x-hub-id": kept.id}
+        outcome = self._publish(self._receipt_to, kept.document, headers)
+        return None if isinstance(outcome, Delivered) else Held("receipt_to", outcome.code)
 
     def _tell(self, refusal: Refusal, body: bytes) -> Outcome:
         """Publish a body with the verdict beside it and nothing else; ``x-hub-rejection`` marks the standard's own.
@@ -159,11 +185,16 @@ class Reception:
             headers["x-hub-rejection"] = "standard"
         if refusal.findings:
             headers["x-hub-findings"] = _written(refusal.findings)
+        return self._publish(self._reject_to, body, headers)
+
+    def _publish(self, to: tuple[str, str], body: bytes, headers: Mapping[str, str]) -> Outcome:
         # The message id is ours: the publisher finds by it what the broker returns.
-        properties = pika.BasicProperties(headers=headers, delivery_mode=2, message_id=str(uuid.uuid4()))
-        publication = Publication(self._exchange, self._routing_key, body, properties)
+        properties = pika.BasicProperties(headers=dict(headers), delivery_mode=2, message_id=str(uuid.uuid4()))
+        publication = Publication(*to, body, properties)
         deadline = time.monotonic() + CONFIRM_SECONDS
-        return self._publisher.deliver(publication, deadline, self._context.limits.connect.total_seconds())
+        connect = self._context.limits.connect.total_seconds()
+        (outcome,) = self._publisher.deliver([(publication, deadline)], connect)
+        return outcome
 
 
 def described(properties: pika.BasicProperties, body: bytes, context: Context) -> Incoming:

@@ -1,4 +1,7 @@
-"""How to reach a broker, and one publisher per broker for all who write to it. Both directions stand on it."""
+"""How to reach a broker, and one publisher per broker for all who write to it. Both directions stand on it.
+
+The configuration needs its settings only: pika is imported when a broker is to be reached.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import ipaddress
 import re
 import threading
 from collections.abc import Hashable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import pika
-from pika.credentials import ExternalCredentials, PlainCredentials
 from pydantic import BeforeValidator, WithJsonSchema
 
-from adapters.amqp_publisher import Publisher
 from hub.plugin import Blocked, Context, Reason, SecretRef, Settings, TlsSettings
+
+if TYPE_CHECKING:
+    import pika
+    from pika.credentials import ExternalCredentials, PlainCredentials
+
+    from adapters.amqp_publisher import Publisher
 
 ROUTING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,200}", re.ASCII)
 EXCHANGE = re.compile(r"[^\x00-\x1f\x7f]{0,127}")  # empty: the default exchange, whose keys are queues
@@ -52,6 +58,8 @@ class BrokerSettings(Settings):
 
 def parameters(settings: BrokerSettings, context: Context) -> pika.ConnectionParameters | Blocked:
     """Return how to reach the broker, with the secret as it is now."""
+    import pika
+
     url = settings.url
     try:
         parts = _split(url if isinstance(url, str) else context.secret(url).strip())
@@ -101,6 +109,8 @@ def _split(url: str) -> SplitResult:
 
 
 def _credentials(parts: SplitResult, settings: BrokerSettings) -> PlainCredentials | ExternalCredentials:
+    from pika.credentials import ExternalCredentials, PlainCredentials
+
     if parts.username is not None:
         return PlainCredentials(unquote(parts.username), unquote(parts.password or ""))
     if settings.tls is not None and settings.tls.certificate is not None:
@@ -137,6 +147,8 @@ class SharedPublishers:
 
     def borrow(self, settings: BrokerSettings, context: Context) -> Publisher:
         """Return the broker's publisher; give it back when nothing more will be published."""
+        from adapters.amqp_publisher import Publisher
+
         key = (str(settings.url), settings.tls, context.base, context.insecure is None)
         with self._lock:
             publisher, users = self._in_use.get(key, (None, 0))

@@ -12,6 +12,8 @@
   need be the headers ``idempotency-key``, ``sender-reference`` and ``recipient``, as over HTTP.
 - A rejected one goes to ``reject_to``, byte for byte, with ``x-hub-code``, ``x-hub-id`` (where it is on record) and
   ``x-hub-findings`` (JSON: rule, path, line). It may come there twice: a lost connection repeats it.
+- With ``on_accept: standard`` the standard's own receipt goes to ``receipt_to`` (left out: ``reject_to``), with
+  ``x-hub-receipt`` and ``x-hub-id``, once the message is on disk. A repetition gets it again.
 - Where nothing can be stored, or ``reject_to`` takes nothing, at most ``prefetch`` messages stay unacknowledged here.
 - The broker gives out again what was held for longer than its ``consumer_timeout`` (30 minutes). Quorum queues count
   that: set ``x-delivery-limit`` to -1 or a dead letter exchange, or RabbitMQ 4 drops a message after 20 times.
@@ -28,36 +30,44 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from adapters.amqp_arrival import Reception
 from adapters.amqp_broker import EXCHANGE, ROUTING_KEY, SHARED, BrokerSettings, parameters, plain_problem
-from adapters.amqp_consumer import Consumer
 from hub.plugin import Accept, Adapter, Context, StopSignal
 
 _QUEUE = re.compile(r"[^\x00-\x1f\x7f]{1,127}")
 
 
-def _target(value: str) -> str:
+def _target(what: str, value: str) -> str:
     exchange, slash, key = value.rpartition("/")
     if not slash or not EXCHANGE.fullmatch(exchange) or not ROUTING_KEY.fullmatch(key):
         raise ValueError(
-            "expected EXCHANGE/KEY, where rejected messages go, such as rejected/portal; the key is 1 to 200 "
+            f"expected EXCHANGE/KEY, where {what} go, such as rejected/portal; the key is 1 to 200 "
             f"characters of A-Z a-z 0-9 _ . -, found {value[:60]!a}"
         )
     return value
 
 
 class AmqpIn(BrokerSettings):
-    """Which queue to take from, and where rejections go."""
+    """Which queue to take from, and where rejections go, and receipts in the standard's own form."""
 
     queue: str
     prefetch: int = Field(default=20, ge=1, le=1000)
-    reject_to: Annotated[str, AfterValidator(_target)]
+    reject_to: Annotated[str, AfterValidator(partial(_target, "rejected messages"))]
+    receipt_to: Annotated[str, AfterValidator(partial(_target, "receipts"))] | None = None
 
     @property
     def rejections(self) -> tuple[str, str]:
         """Return exchange and routing key for what is rejected."""
-        exchange, _, key = self.reject_to.rpartition("/")
-        return exchange, key
+        return _parts(self.reject_to)
+
+    @property
+    def receipts(self) -> tuple[str, str]:
+        """Return exchange and routing key for the standard's own receipts."""
+        return _parts(self.receipt_to or self.reject_to)
+
+
+def _parts(target: str) -> tuple[str, str]:
+    exchange, _, key = target.rpartition("/")
+    return exchange, key
 
 
 class AmqpListener:
@@ -69,10 +79,13 @@ class AmqpListener:
 
     def listen(self, accept: Accept, stop: StopSignal) -> None:
         """Take messages until ``stop`` is set, then let those in hand finish."""
+        from adapters.amqp_arrival import Reception  # with pika, which the configuration does not need
+        from adapters.amqp_consumer import Consumer
+
         settings, context = self._settings, self._context
         publisher = SHARED.borrow(settings, context)
         try:
-            reception = Reception(context, accept, publisher, settings.rejections)
+            reception = Reception(context, accept, publisher, settings.rejections, settings.receipts)
             dial = partial(parameters, settings, context)
             Consumer(context, settings.queue, settings.prefetch, dial, reception.take).run(stop)
         finally:
@@ -87,6 +100,8 @@ def _check(settings: AmqpIn, context: Context) -> Iterable[tuple[tuple[str, ...]
         yield ("queue",), "expected the name of a queue: 1 to 127 characters without control characters"
     if settings.rejections == ("", settings.queue):
         yield ("reject_to",), "is the queue itself: what is rejected would come back for ever"
+    elif settings.receipts == ("", settings.queue):
+        yield ("receipt_to",), "is the queue itself: receipts would come in as messages"
 
 
 ADAPTER_IN = Adapter(name="amqp", settings=AmqpIn, listener=AmqpListener, check=_check)

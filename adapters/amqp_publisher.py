@@ -16,7 +16,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import pika
@@ -58,27 +58,40 @@ class Publisher:
         with self._lock:
             self._running()
 
-    def publish(self, publication: Publication) -> None:
-        """Write it as soon as the broker is there; its future becomes the outcome.
+    def publish(self, *publications: Publication) -> None:
+        """Write them as soon as the broker is there; the future of each becomes its outcome.
 
-        What waits here is bounded by its deliverers: each waits for one future, and cancels it to take it back.
+        What waits here is bounded by its deliverers: each waits for its futures, and cancels one to take it back.
         """
         with self._lock:
             connection = self._running()
             if connection is not None:
-                self._inbox.append(publication)
+                self._inbox.extend(publications)
                 connection.loop.add_callback_threadsafe(connection.take_in)
         if connection is None:
-            publication.end_unwritten(Deferred(Reason.UNREACHABLE, code="publisher-ended"))
+            for publication in publications:
+                publication.end_unwritten(Deferred(Reason.UNREACHABLE, code="publisher-ended"))
 
-    def deliver(self, publication: Publication, deadline: float, connect_seconds: float) -> Outcome:
-        """Publish and wait for the outcome, by ``deadline`` (``time.monotonic()``).
+    def deliver(self, several: Sequence[tuple[Publication, float]], connect_seconds: float) -> Sequence[Outcome]:
+        """Publish, and wait for the outcome of each by its deadline (``time.monotonic()``).
 
-        Waits up to ``connect_seconds`` for the broker, and takes the message back if it is not written by then.
+        Waits up to ``connect_seconds`` for the broker, and takes back what is not written by then.
         """
-        self.publish(publication)
+        now = time.monotonic()
+        if in_time := [publication for publication, deadline in several if deadline > now]:
+            self.publish(*in_time)
+        connected = now + connect_seconds
+        return [
+            self._outcome(publication, deadline, connected)
+            if deadline > now
+            else Deferred(Reason.UNREACHABLE, code="no-time")
+            for publication, deadline in several
+        ]
+
+    def _outcome(self, publication: Publication, deadline: float, connected: float) -> Outcome:
+        """Wait for one outcome: until ``connected`` to have it written, until ``deadline`` to have it confirmed."""
         try:
-            return publication.future.result(_until(deadline, connect_seconds))
+            return publication.future.result(_until(min(deadline, connected)))
         except TimeoutError:
             if publication.future.cancel():
                 return Deferred(Reason.UNREACHABLE, code="not-written")
@@ -130,8 +143,8 @@ class Publisher:
         return taken
 
 
-def _until(deadline: float, at_most: float = float("inf")) -> float:
-    return max(0.0, min(deadline - time.monotonic(), at_most))
+def _until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 class _Connection:

@@ -24,6 +24,7 @@ from hub.plugin import (
     Duration,
     Finding,
     Incoming,
+    Receipt,
     Rejected,
     Settings,
     Unavailable,
@@ -76,7 +77,7 @@ class _Move:
     id: str | None
     code: str | None = None
     findings: tuple[Finding, ...] = ()
-    document: bytes | None = field(default=None, repr=False)  # the rejection in the standard's own form
+    document: bytes | None = field(default=None, repr=False)  # the rejection or receipt in the standard's own form
     tells_findings: bool = True
 
 
@@ -167,11 +168,22 @@ class FolderPoller:
             sender_reference=_escaped(name)[:200],
         )
         try:
-            return _Move(DONE, accept(incoming).message_id)
+            receipt = accept(incoming)
+            return _Move(DONE, receipt.message_id, document=self._standard_receipt(incoming, receipt))
         except Rejected as rejected:
             return self._rejected(rejected.code, rejected, rejected.findings)
         except Conflict as conflict:
             return self._rejected("conflict", conflict)
+
+    def _standard_receipt(self, incoming: Incoming, receipt: Receipt) -> bytes | None:
+        """Return the standard's own receipt, if the source sends it.
+
+        Raises:
+            Unavailable: Not now. The file stays, and is a repetition the next time.
+        """
+        if self._context.on_accept != "standard" or self._context.desk is None:
+            return None
+        return self._context.desk.receipt(incoming, receipt)
 
     def _rejected(self, code: str, error: Rejected | Conflict, findings: tuple[Finding, ...] = ()) -> _Move:
         told = error.document is None or self._context.on_reject == "both"
@@ -224,8 +236,8 @@ def _read_unchanged(name: str, stamp: _Stamp, folder: int) -> bytes | None:
         return body if _Stamp.of(after) == stamp and after.st_nlink and len(body) == stamp.size else None
 
 
-# Atomic groups: without them a file of nothing but comments takes exponential time.
-_ROOT = re.compile(rb"(?>\s+|<\?.*?\?>|<!--.*?-->|\xef\xbb\xbf|\xff\xfe|\xfe\xff)*+<([^\s/>!?]+)", re.DOTALL)
+_BEFORE = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->|\xef\xbb\xbf|\xff\xfe|\xfe\xff", re.DOTALL)
+_ROOT = re.compile(rb"<([^\s/>!?]+)")
 _EDGE = 4096
 
 
@@ -233,12 +245,21 @@ def _looks_whole(body: bytes) -> bool:
     """Return whether the bytes end with the end tag of their root. Decides about waiting only, so near is enough."""
     # Without the zero bytes of UTF-16 its tags read like those of UTF-8.
     head, tail = body[:_EDGE].replace(b"\0", b""), body[-_EDGE:].replace(b"\0", b"").rstrip()
-    root = _ROOT.match(head)
+    root = _root(head)
     if root is None:
         return False
     if tail.endswith(b"/>"):
         return len(body) <= _EDGE and b"<" not in head[root.end() :]
     return tail.endswith(b">") and tail.rpartition(b"</")[2].rstrip(b"> \t\r\n") == root[1]
+
+
+def _root(head: bytes) -> re.Match[bytes] | None:
+    """Return the start of the root, behind all that may stand before it."""
+    # One after the other: in one pattern, a file of nothing but comments would take exponential time.
+    at = 0
+    while found := _BEFORE.match(head, at):
+        at = found.end()
+    return _ROOT.match(head, at)
 
 
 def _move(name: str, move: _Move, folder: int) -> None:
@@ -248,7 +269,7 @@ def _move(name: str, move: _Move, folder: int) -> None:
         if move.code and move.tells_findings:
             _write(f"{final}.findings.json", _findings(name, move), target)
         if move.document is not None:
-            _write(f"{final}.rejection.xml", move.document, target)
+            _write(f"{final}.{'rejection' if move.code else 'receipt'}.xml", move.document, target)
         os.rename(name, final, src_dir_fd=folder, dst_dir_fd=target)
         os.fsync(target)
         os.fsync(folder)

@@ -11,11 +11,12 @@ import errno
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from typing import Self
 
 from pydantic import model_validator
 
-from hub.plugin import Context, Deferred, Delivered, Outcome, Outgoing, Phase, Reason, Settings, Unclear
+from hub.plugin import Context, Deferred, Delivered, Look, Outcome, Outgoing, Phase, Reason, Settings, Unclear
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PART = re.compile(r"\.[0-9a-f-]{36}\.[0-9a-f]{16}\.part", re.ASCII)
@@ -84,6 +85,19 @@ class FolderAdapter:
             return _put(folder, name, marker, outgoing)
         finally:
             os.close(folder)
+
+    def probe(self) -> Iterator[Look]:
+        """Look whether the folder is there and may be written to. Writes nothing."""
+        try:
+            os.close(self._folder())
+        except OSError as error:
+            yield Look("folder", ok=False, text=f"{self._settings.path}: {error.strerror}")
+            return
+        free = os.statvfs(self._path)
+        facts = {"free": free.f_bavail * free.f_frsize}
+        writable = os.access(self._path, os.W_OK | os.X_OK)
+        said = "is there" if writable else "may not be written to"
+        yield Look("folder", ok=writable, text=f"{self._settings.path} {said}", facts=facts)
 
     def close(self) -> None:
         """Nothing is held open between deliveries."""

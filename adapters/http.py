@@ -9,16 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import uvicorn
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from adapters.http_app import MessageApp
-from adapters.http_protocol import Bounds, protocol_class
 from hub.plugin import Accept, Adapter, Context, Secret, SecretRef, Settings, StopSignal, TlsSettings
 
-BACKLOG = 256
+if TYPE_CHECKING:
+    from adapters.http_protocol import Bounds
+
 TOKEN_SECONDS = 1.0
 """For how long a withdrawn token may still be good. A renewed one is known at once."""
 
@@ -84,7 +83,7 @@ class HttpListener:
     def __init__(self, settings: HttpIn, context: Context, bounds: Bounds | None = None) -> None:
         self._settings = settings
         self._context = context
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds
         self._logins = _Logins(settings.senders, context)
         self.bound = threading.Event()
         self.port = 0
@@ -106,11 +105,21 @@ class HttpListener:
         Raises:
             OSError: The address is taken, or a certificate cannot be read.
         """
-        app = MessageApp(self._settings.path, self._logins.find, self._context, accept, self._bounds.linger)
+        from adapters.http_app import MessageApp
+        from adapters.http_protocol import Bounds
+        from adapters.http_server import BACKLOG, Server, configured
+
+        bounds = self._bounds or Bounds()
+        app = MessageApp(self._settings.path, self._logins.find, self._context, accept, bounds.linger)
         try:
-            with self._inherited or _listening_socket(*self._settings.address) as listening:
+            with self._inherited or _listening_socket(*self._settings.address, BACKLOG) as listening:
                 self._listening, self._inherited = listening, None
-                server = _Server(self._config(app), stop)
+                config = configured(app, bounds)
+                if self._settings.tls is not None:
+                    if self._context.server_tls is None:
+                        raise OSError("this context cannot serve TLS")
+                    config.ssl = self._context.server_tls(self._settings.tls)
+                server = Server(config, stop)
                 self.port = int(listening.getsockname()[1])
                 self.bound.set()
                 server.run(sockets=[listening])
@@ -119,49 +128,15 @@ class HttpListener:
             self.bound.clear()
             app.close()
 
-    def _config(self, app: MessageApp) -> uvicorn.Config:
-        config = uvicorn.Config(
-            app,
-            http=protocol_class(self._bounds, app.count),
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=self._bounds.keep_alive,
-            timeout_graceful_shutdown=self._bounds.finish,
-        )
-        config.load()
-        if self._settings.tls is not None:
-            if self._context.server_tls is None:
-                raise OSError("this context cannot serve TLS")
-            config.ssl = self._context.server_tls(self._settings.tls)
-        return config
 
-
-class _Server(uvicorn.Server):
-    """Ends when the hub says so, and leaves signals to it."""
-
-    def __init__(self, config: uvicorn.Config, stop: StopSignal) -> None:
-        super().__init__(config)
-        self._stop = stop
-
-    async def on_tick(self, counter: int) -> bool:
-        return self._stop.is_set() or await super().on_tick(counter)
-
-
-def _listening_socket(host: str, port: int) -> socket.socket:
+def _listening_socket(host: str, port: int, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol written out asyncio sets TCP_NODELAY; without it each answer waits 40 ms for an ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(BACKLOG)
+        listening.listen(backlog)
     except OSError:
         listening.close()
         raise

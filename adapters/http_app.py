@@ -10,14 +10,28 @@ import asyncio
 import io
 import json
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import suppress
 from functools import partial
+from math import ceil
 from typing import Any, Self, TypeVar
 
-from adapters.http_problems import Answer, problem, standard
-from hub.plugin import Accept, Conflict, Context, Incoming, Receipt, Rejected, Room, Unavailable
+from adapters.http_problems import Answer, problem, standard, standard_receipt
+from hub.plugin import (
+    Accept,
+    Conflict,
+    Context,
+    Finding,
+    HubError,
+    Incoming,
+    Receipt,
+    Rejected,
+    Room,
+    TooFast,
+    Unavailable,
+)
 
 PLACES = 64
 """How many messages are taken in at once."""
@@ -25,13 +39,12 @@ GROWTH_BYTES = 1_000_000
 """Room for a body of unknown length is taken in such steps."""
 
 SMALL_BYTES = 1_000_000
-SMALL_AT_ONCE = 6
-"""So many small messages are handed in at a time, the others wait in their order: each is worked on for a millisecond
-or two, and more threads than that would only take the interpreter from each other. A large one never holds them up."""
+"""So large is a message at most that is handed in together with others. A larger one has a thread to itself."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 FindSender = Callable[[Sequence[bytes]], str | None]
+Soon = Callable[[Incoming, Callable[["Receipt | HubError"], None]], None]
 T = TypeVar("T")
 
 _ID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -63,7 +76,8 @@ class MessageApp:
         self._reply = re.compile(re.escape(path) + "/" + _ID + "/replies/" + _ID)
         self._threads = ThreadPoolExecutor(PLACES, thread_name_prefix=f"accept {context.name}")
         self._free = PLACES
-        self._small = asyncio.Semaphore(SMALL_AT_ONCE)
+        self._soon: Soon | None = getattr(accept, "soon", None)
+        self._answers = _Answers()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong is an answer, too."""
@@ -131,21 +145,36 @@ class MessageApp:
                 content = await body.read(self._context.limits.max_body, claim)
                 if content is None:
                     return None
-                async with self._small if len(content) <= SMALL_BYTES else nullcontext():
-                    return await self._in_thread(self._hand_in, describe(body=content), headers.accepts_xml())
+                incoming = describe(body=content)
+                if self._soon is not None and len(content) <= SMALL_BYTES:
+                    told = await self._answers.of(partial(self._soon, incoming))
+                else:
+                    told = await self._in_thread(self._hand_in, incoming)
+                return await self._answer_to(incoming, told, headers.accepts_xml())
         finally:
             self._free += 1
 
-    def _hand_in(self, incoming: Incoming, accepts_xml: bool) -> Answer:
+    def _hand_in(self, incoming: Incoming) -> Receipt | HubError:
         try:
-            receipt = self._accept(incoming)
-        except Rejected as rejected:
-            return self._refusal(rejected.code, rejected, accepts_xml)
-        except Conflict as conflict:
-            return self._refusal("conflict", conflict, accepts_xml)
-        except Unavailable:
-            raise _ProblemError("unavailable") from None
-        return self._receipt(receipt)
+            return self._accept(incoming)
+        except (Rejected, Conflict, Unavailable) as error:
+            return error
+
+    async def _answer_to(self, incoming: Incoming, told: Receipt | HubError, accepts_xml: bool) -> Answer:
+        match told:
+            case Receipt():
+                own = None
+                if accepts_xml and self._context.on_accept == "standard":
+                    own = await self._in_thread(self._standard_receipt, incoming, told)
+                return self._receipt(told, own)
+            case Rejected(code=code):
+                return self._refusal(code, told, accepts_xml)
+            case Conflict():
+                return self._refusal("conflict", told, accepts_xml)
+            case TooFast(retry_after=retry_after):  # counted by who has refused it, as all that was handed in
+                return problem("rate", self._path, retry_after=ceil(retry_after.total_seconds()))
+            case _:
+                return problem("unavailable", self._path)
 
     def _refusal(self, code: str, error: Rejected | Conflict, accepts_xml: bool) -> Answer:
         """Return the answer to a document that the hub has judged; the verdict has a record under its own id.
@@ -157,12 +186,22 @@ class MessageApp:
         instance = f"{self._path}/{error.id}" if error.id else self._path
         return problem(code, instance, error.findings if isinstance(error, Rejected) else (), id_=error.id)
 
-    def _receipt(self, receipt: Receipt) -> Answer:
+    def _standard_receipt(self, incoming: Incoming, receipt: Receipt) -> bytes | None:
+        if self._context.desk is None:
+            return None
+        try:
+            return self._context.desk.receipt(incoming, receipt)
+        except Unavailable:
+            return None  # it is on disk, and the hub's own receipt says so
+
+    def _receipt(self, receipt: Receipt, own: bytes | None) -> Answer:
+        status, location = 200 if receipt.duplicate else 202, {"location": f"{self._path}/{receipt.message_id}"}
+        if own is not None:
+            return standard_receipt(status, own, receipt.message_id, location)
         document = {"id": receipt.message_id, "status": "accepted", "duplicate": receipt.duplicate}
         if receipt.duplicate:
             document["state"] = receipt.state
-        location = {"location": f"{self._path}/{receipt.message_id}"}
-        return Answer(200 if receipt.duplicate else 202, _json(document), headers=location)
+        return Answer(status, _json(document), headers=location)
 
     # --- asking
 
@@ -192,6 +231,36 @@ class MessageApp:
         if answer.is_error:
             await body.drain(self._linger)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Answers:
+    """Brings what other threads find to the loop, as much as there is with one call."""
+
+    def __init__(self) -> None:
+        self._found: deque[tuple[asyncio.Future[Any], Any]] = deque()
+        self._coming = False
+
+    async def of(self, ask: Callable[[Callable[[T], None]], None]) -> T:
+        """Ask, and wait for the answer."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def done(answer: T) -> None:
+            self._found.append((future, answer))
+            if not self._coming:
+                self._coming = True
+                with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                    loop.call_soon_threadsafe(self._bring)
+
+        ask(done)
+        return await future
+
+    def _bring(self) -> None:
+        self._coming = False  # first: what is added from now on calls again
+        while self._found:
+            future, answer = self._found.popleft()
+            if not future.done():
+                future.set_result(answer)
 
 
 class _Claim:
@@ -269,7 +338,7 @@ class _Headers:
             return None
         value = values[0].decode("ascii", "replace").strip()
         if len(values) > 1 or not pattern.fullmatch(value):
-            raise _ProblemError(code)
+            raise _ProblemError(code, **(_about(name, pattern.pattern) if code == "header" else {}))
         return value
 
     def accepts_xml(self) -> bool:
@@ -288,10 +357,15 @@ class _Headers:
         try:
             value = values[0].decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise _ProblemError("header") from None
+            raise _ProblemError("header", **_about(name, "UTF-8")) from None
         if len(values) > 1 or not 0 < len(value) <= 200 or not value.isprintable():
-            raise _ProblemError("header")
+            raise _ProblemError("header", **_about(name, "1 to 200 printable characters"))
         return value
+
+
+def _about(name: str, expected: str) -> dict[str, Any]:
+    """Return which header it was and what it should be; its value is the sender's, and stays there."""
+    return {"findings": [Finding("header", text=f"{name}: expected one value: {expected}")]}
 
 
 def _charset(headers: _Headers) -> str | None:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from hub.plugin import Finding
 
 RETRY_AFTER_SECONDS = 5
+XML = "application/xml; charset=utf-8"
 FINDINGS_MAX = 100
 
 _STATUS: Mapping[int, tuple[str, ...]] = {
@@ -50,7 +51,13 @@ _TITLES: Mapping[str, str] = {
     "content_encoding": "No Content-Encoding is accepted",
     "unknown_type": "The message type is not known here",
     "schema_violation": "The document violates its schema",
+    "code_list": "The document has a value that is not in its code list",
+    "schematron": "The document violates a business rule of its standard",
+    "signature": "The document's signature is not accepted",
     "unknown_recipient": "The addressee is not known here",
+    "test_message": "Test and production do not mix",
+    "version_not_served": "This version of the standard is not served at this time",
+    "inspection_failed": "The document could not be inspected",
     "rate": "Too many requests",
     "headers_too_large": "The headers are too large",
     "unavailable": "No message can be taken at the moment",
@@ -85,7 +92,13 @@ class Answer:
 
 
 def problem(
-    code: str, instance: str, findings: Sequence[Finding] = (), *, id_: str | None = None, allow: str | None = None
+    code: str,
+    instance: str,
+    findings: Sequence[Finding] = (),
+    *,
+    id_: str | None = None,
+    allow: str | None = None,
+    retry_after: int = RETRY_AFTER_SECONDS,
 ) -> Answer:
     """Return the answer to a request that failed with ``code``; a code that is not in the table is the sender's."""
     status = STATUS_OF.get(code, 422)
@@ -110,12 +123,17 @@ def problem(
     ]
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+        headers["retry-after"] = str(max(retry_after, 1))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     if allow:
         headers["allow"] = allow
     return Answer(status, json.dumps(document).encode(), "application/problem+json", headers)
+
+
+def standard_receipt(status: int, document: bytes, id_: str, headers: Mapping[str, str]) -> Answer:
+    """Return the answer to a document that is on disk, in its standard's own form."""
+    return Answer(status, document, XML, {"x-hub-id": id_, **headers})
 
 
 def standard(code: str, document: bytes, id_: str | None) -> Answer:
@@ -124,4 +142,4 @@ def standard(code: str, document: bytes, id_: str | None) -> Answer:
     What only the hub knows stands beside it, in headers that are called as those of a queue.
     """
     headers = {"x-hub-code": code} | ({"x-hub-id": id_} if id_ else {})
-    return Answer(STATUS_OF.get(code, 422), document, "application/xml; charset=utf-8", headers)
+    return Answer(STATUS_OF.get(code, 422), document, XML, headers)

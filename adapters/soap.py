@@ -5,7 +5,8 @@
              ─▶ soap_transport  one request, and how far it got
              ─▶ soap_reply      what the answer means
 
-zeep takes half a second to import; that happens with the first ``open`` or ``check``, never with this module.
+zeep takes half a second to import; that happens with the first ``open`` or ``prove``, never with this module. Nor do
+sockets and certificates: who only reads the configuration does without.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +22,14 @@ from urllib.parse import urlsplit
 
 from lxml import etree
 
-from adapters.soap_reply import Expected, judge, token_of
+from adapters.soap_files import read_all
 from adapters.soap_settings import SoapSettings, is_header_value
-from adapters.soap_transport import HttpAnswer, Line
-from hub.plugin import Adapter, Blocked, Context, Outcome, Outgoing, Reason, Refused, TlsSettings
+from hub.plugin import Adapter, Blocked, Context, Look, Outcome, Outgoing, Reason, Refused, TlsSettings
 
 if TYPE_CHECKING:
+    import ssl
+
+    from adapters.soap_reply import Expected
     from adapters.soap_wsdl import Operation
 
 
@@ -35,6 +37,8 @@ class SoapDestination:
     """One destination. One attempt per call of ``deliver``; never repeats, never follows, never guesses."""
 
     def __init__(self, settings: SoapSettings, context: Context) -> None:
+        from adapters.soap_transport import Line
+
         self._settings = settings
         self._context = context
         self._operation: Operation | None = None
@@ -53,7 +57,9 @@ class SoapDestination:
 
     def deliver(self, outgoing: Outgoing) -> Outcome:
         """Send one request, and say what became of it."""
+        from adapters.soap_reply import judge, token_of
         from adapters.soap_request import Unfit
+        from adapters.soap_transport import HttpAnswer
 
         assert self._expected is not None, "deliver before open"
         if outgoing.parts:  # sent without them, the message would be another one
@@ -72,6 +78,18 @@ class SoapDestination:
             return answer
         return judge(answer, self._expected, self._context.parse, self._context.clock())
 
+    def probe(self) -> Iterator[Look]:
+        """Look at the service without calling the operation."""
+        from adapters.soap_probe import look
+
+        try:
+            headers = self._basic(self._password())
+        except (OSError, KeyError):
+            yield Look("secret", ok=False, text="the password cannot be read")
+            return
+        wsdl = self._context.read(self._settings.wsdl)
+        yield from look(self._settings.address, _Trust(self._settings.tls, self._context), wsdl, headers)
+
     def close(self) -> None:
         """Hang up. Attempts that are under way end by themselves."""
         self._line.close()
@@ -80,6 +98,13 @@ class SoapDestination:
         """Return the password as it is now: a renewed file counts from the next attempt on."""
         reference = self._settings.security.password
         return "" if reference is None else self._context.secret(reference)
+
+    def _basic(self, password: str) -> dict[str, str]:
+        security = self._settings.security
+        if security.kind != "basic":
+            return {}
+        pair = f"{security.username}:{password}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
     def _request(self, outgoing: Outgoing, password: str) -> tuple[bytes, dict[str, str]]:
         from zeep.wsse.username import UsernameToken
@@ -93,10 +118,8 @@ class SoapDestination:
             raise Unfit("header-value")
         headers |= http_headers(self._operation) | {"Idempotency-Key": outgoing.delivery_id}
         token = None
-        if security.kind == "basic":
-            pair = f"{security.username}:{password}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
-        elif security.kind != "none":
+        headers |= self._basic(password)
+        if security.kind not in ("none", "basic"):
             digest = security.kind == "username_digest"
             token = UsernameToken(security.username, password, use_digest=digest)  # type: ignore[no-untyped-call]
         parameters = None if settings.payload == "raw" else settings.parameters
@@ -137,6 +160,8 @@ def _operation(settings: SoapSettings, context: Context) -> Operation:
 
 
 def _expected(settings: SoapSettings, operation: Operation) -> Expected:
+    from adapters.soap_reply import Expected
+
     reply = settings.reply
     if reply is None:
         return Expected(operation.soap, operation.reply, faults=settings.faults)
@@ -162,13 +187,18 @@ def _expected(settings: SoapSettings, operation: Operation) -> Expected:
 
 
 def check(settings: SoapSettings, context: Context) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield all that is wrong and can be known without a network. A text that begins with ``warning:`` is no error."""
-    from adapters.soap_request import try_out
-    from adapters.soap_wsdl import WsdlError
-
+    """Yield what is wrong with the settings by themselves; read what the WSDL consists of."""
     if urlsplit(settings.address).scheme == "http" and not _is_loopback(settings.address) and not context.insecure:
         yield ("address",), "found http, expected https; plaintext needs insecure: REASON"
     yield from _check_reply(settings)
+    read_all(settings.wsdl, context.read)
+
+
+def prove(settings: SoapSettings, context: Context) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield where the settings do not fit the WSDL. A text that begins with ``warning:`` is no error."""
+    from adapters.soap_request import try_out
+    from adapters.soap_wsdl import WsdlError
+
     try:
         operation = _operation(settings, context)
     except WsdlError as error:
@@ -222,4 +252,4 @@ def _make(settings: Any, context: Context) -> SoapDestination:
     return SoapDestination(settings, context)
 
 
-ADAPTER = Adapter(name="soap", settings=SoapSettings, outbound=_make, check=check)
+ADAPTER = Adapter(name="soap", settings=SoapSettings, outbound=_make, check=check, prove=prove)

@@ -21,14 +21,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from lxml import etree
 
+from adapters.soap_settings import Word
 from adapters.soap_transport import HttpAnswer
 from hub.plugin import Blocked, Deferred, Delivered, Outcome, Phase, Reason, Refused, Rejected, Unclear
 
-Word: TypeAlias = Literal["refused", "deferred", "delivered", "unclear", "blocked"]
 Parse: TypeAlias = Callable[[bytes], etree._Element]
 
 ENVELOPES = {

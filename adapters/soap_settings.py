@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from adapters.soap_reply import Word
 from hub.plugin import Secret, Settings, TlsSettings
+
+Word: TypeAlias = Literal["refused", "deferred", "delivered", "unclear", "blocked"]
+"""What a code of the reply, or of a fault, may mean."""
 
 
 class Security(Settings):

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import posixpath
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import zeep
 import zeep.exceptions
@@ -22,6 +21,7 @@ from lxml import etree
 from zeep import xsd
 from zeep.wsdl.bindings.soap import Soap12Binding, SoapBinding
 
+from adapters.soap_files import ROOT, inside
 from hub.plugin import Rejected
 
 for _name in ("zeep", "requests", "urllib3"):
@@ -42,8 +42,6 @@ ZEEP_ERRORS = (
     ValueError,
 )
 """What zeep raises for input that it cannot use: its own errors for half of it, Python's for the other half."""
-
-_ROOT = "file:///configuration/"  # a base for relative locations; nothing is ever opened under this name
 
 
 class WsdlError(Exception):
@@ -80,7 +78,7 @@ def load(name: str, read: Read, parse: Parse) -> Any:
     files: Any = _Files(read, parse)
     settings = zeep.Settings(strict=True, forbid_dtd=True, forbid_entities=True, forbid_external=True)
     try:
-        document = zeep.wsdl.Document(_ROOT + quote(name, safe="/:"), files, settings=settings)
+        document = zeep.wsdl.Document(ROOT + quote(name, safe="/:"), files, settings=settings)
     except zeep.exceptions.ExternalReferenceForbidden as error:
         raise WsdlError("wsdl", f"refers to {_last(str(error.url))} by URL; only local files are read") from None
     except ZEEP_ERRORS as error:
@@ -117,8 +115,8 @@ class _Files(zeep.Transport):
     def load(self, url: Any) -> bytes:
         """Return a file by the location that zeep has made of a relative reference."""
         location = str(url)
-        name = posixpath.normpath(unquote(location.removeprefix(_ROOT)))
-        if not location.startswith(_ROOT) or name.startswith(("..", "/")) or urlsplit(location).query:
+        name = inside(location)
+        if name is None:
             raise WsdlError("wsdl", f"refers to {_last(location)}, which is not below the folder of routes.yaml")
         try:
             content = self._read(name)

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import inspecting, messages, peers, subjects
+from bench import explaining, inspecting, listings, messages, peers, subjects
 from bench.measuring import Effort, measure, summary
 from bench.peers import PEERS, Peer
 from bench.report import Report, known
@@ -33,6 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             if scenario.in_process:
                 report.inspected += inspecting.measured()
+                continue
+            if scenario.explains:
+                report.explained += explaining.measured()
+                continue
+            if scenario.lists:
+                report.listed += listings.measured()
                 continue
             for found in measure(scenario, effort, yardstick, others):
                 report.measured.append(found)

@@ -20,6 +20,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from bench import processes
 from bench.sinks import Missing, Queue, connect
 from bench.subjects import Subject, spawn
+from hub.loopback import free_port
 
 START_SECONDS = 60.0
 OUT = "e2e_out"  # where all of them publish
@@ -110,7 +111,7 @@ def start(peer: Peer, application: Path, folder: Path) -> Subject:
     Raises:
         TimeoutError: It does not get ready; the end of its log is in the text.
     """
-    port, log = processes.free_port(), folder / "log"
+    port, log = free_port(), folder / "log"
     own: Mapping[str, str] = os.environ | {
         "PYTHON": _python(),
         "PORT": str(port),

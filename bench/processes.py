@@ -12,8 +12,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.messages import ROOT
+
 _TICK = os.sysconf("SC_CLK_TCK")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
+
+
+def as_installed() -> dict[str, str]:
+    """Return the environment in which the checkout's program starts as an installed one does: with its bytecode.
+
+    Where none may be written, each call would compile the hub's own sources anew.
+    """
+    own = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return own | {"PYTHONPATH": str(ROOT)}
 
 
 def tree(root: int) -> list[int]:
@@ -50,13 +61,6 @@ def end(process: subprocess.Popen[bytes], seconds: float = 20) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # what it has left behind
     process.wait()
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def answers(port: int) -> bool:

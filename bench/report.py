@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.explaining import Explained
 from bench.inspecting import Inspected
+from bench.listings import Listed
 from bench.measuring import Measured, as_document
 from bench.peers import PEERS
 from bench.scenarios import BASE, Scenario
@@ -59,6 +61,8 @@ class Report:
     measured: list[Measured] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     inspected: list[Inspected] = field(default_factory=list)
+    explained: list[Explained] = field(default_factory=list)
+    listed: list[Listed] = field(default_factory=list)
 
     def of(self, scenario: str, subject: str) -> list[Measured]:
         return [one for one in self.measured if (one.scenario, one.subject) == (scenario, subject)]
@@ -90,6 +94,8 @@ class Report:
             "aims": [{"aim": says, "found": found, "met": met} for says, found, met in self.aims()],
             "measured": [as_document(one) for one in self.measured],
             "inspected": [asdict(one) | {"ratio": round(one.ratio, 3)} for one in self.inspected],
+            "explained": [asdict(one) | {"ratio": round(one.ratio, 3)} for one in self.explained],
+            "listed": [asdict(one) | {"beyond_ms": round(one.beyond_ms, 1)} for one in self.listed],
             "skipped": self.skipped,
         }
 
@@ -106,6 +112,16 @@ class Report:
         for one in self.inspected:
             says = f"inspection of {one.document} ({one.size} bytes) ≤ {one.limit:g} of bare parse and validate"
             yield says, f"{one.ratio:.2f}", one.ratio <= one.limit
+        for explained in self.explained:
+            says = f"explain of {explained.document} ≤ {explained.limit:g} × --version, beside the compilation"
+            found_ms = (
+                f"{explained.explain_ms:.0f} ms of CPU, {explained.version_ms:.0f} ms, {explained.compile_ms:.0f} ms"
+            )
+            yield says, f"{explained.ratio:.2f} ({found_ms})", explained.ratio <= explained.limit
+
+        for listed in self.listed:
+            says = f"{listed.listing}: ≤ {listed.limit:g} ms beyond --version"
+            yield says, f"{listed.beyond_ms:.0f} ms ({listed.version_ms:.0f} ms)", listed.beyond_ms <= listed.limit
 
     def lines(self) -> Iterable[str]:
         """Yield the table, and what there is to say about it."""

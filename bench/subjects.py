@@ -23,6 +23,7 @@ from bench import messages, processes
 from bench.messages import DATA, ROOT
 from bench.official import CORPUS
 from bench.sinks import BROKER, WSDL, Missing, Sink
+from hub.loopback import free_port
 
 START_SECONDS = 90.0
 YARDSTICK_PORT = 8090  # its own, written in it
@@ -65,7 +66,7 @@ def start_hub(
         Missing: Official releases are asked for, and there are none.
         TimeoutError: It does not get ready; the end of its log is in the text.
     """
-    port, admin = processes.free_port(), processes.free_port()
+    port, admin = free_port(), free_port()
     _deploy(folder, sink, towns, port)
     own = {name: text for name, text in os.environ.items() if not name.startswith("XOEV_HUB_")}
     own |= {
@@ -108,7 +109,11 @@ def _import(command: Sequence[str], environment: Mapping[str, str], releases: Se
     asked = [*command, "schemas", "check", "--json"]
     checked = subprocess.run(asked, env=dict(environment), check=True, capture_output=True, timeout=60)  # noqa: S603
     found = sorted(json.loads(checked.stdout)["items"], key=lambda one: -one["ms"])
-    return [f"{one['standard']}/{one['version']} compiles in {one['ms']} ms, {one['mb']} MB" for one in found[:12]]
+    return [
+        f"{one['standard']}/{one['version']} compiles in {one['ms']} ms, {one['mb']} MB"
+        for one in found
+        if one["mb"] >= 0.1
+    ]
 
 
 def _deploy(folder: Path, sink: Sink, towns: int, port: int) -> None:

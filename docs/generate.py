@@ -24,6 +24,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from adapters.http_problems import STATUS_OF
 from hub.cli import program
+from hub.cli.examples import EXAMPLES
 from hub.config import crosscheck
 from hub.delivery import ClosedAs, EventKind, State
 from hub.metrics import Metrics
@@ -82,6 +83,8 @@ def cli_reference(say: Say) -> Iterator[str]:
         yield f"```\n{usage}{' COMMAND' if isinstance(command, click.Group) else ''}\n```\n"
         if options:
             yield from _table(("option", "meaning"), ((_option(one), _about(one)) for one in options))
+        if examples := EXAMPLES.get(path.removeprefix("xoev-hub ")):
+            yield "```sh\n" + "\n".join(examples) + "\n```\n"
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
@@ -150,7 +153,8 @@ def closed_lists(say: Say) -> Iterator[str]:
 
 
 def _metrics() -> Iterator[tuple[str, str, str]]:
-    for one in vars(Metrics()).values():
+    known = vars(Metrics()).values()
+    for one in (*known, *(gauge for group in known if isinstance(group, dict) for gauge in group.values())):
         if isinstance(one, MetricWrapperBase):
             name = one._name + ("_total" if one._type == "counter" else "")
             yield f"`{name}`", ", ".join(one._labelnames), one._documentation

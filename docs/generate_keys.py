@@ -109,7 +109,9 @@ def _process(say: Say) -> Iterator[str]:
     defaults = {
         "state_dir": "var", "store": "sqlite:///STATE_DIR/hub.db", "admin_listen": usual.admin_listen,
         "workers": "one per core", "stage": usual.stage,
+        "confirm_above": str(process.CONFIRM_ABOVE),
         "worker_memory": f"{usual.worker_memory // 1_000_000_000}GB",
+        "keep_free": f"{usual.keep_free // 1_000_000}MB", "ballast": f"{usual.ballast // 1_000_000}MB",
         "bytes_in_flight": f"{usual.bytes_in_flight // 1_000_000}MB",
     }  # fmt: skip
     for key in process._KEYS:

@@ -9,34 +9,23 @@ are skipped, for they take a valid document for granted. Of the others all run, 
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from hub.errors import ConfigError
-from hub.log import get_log
-from hub.message import Finding
+from hub.message import Checked, Finding
 from hub.xml.bundle import FINDINGS_MAX, TEXT_MAX
 from hub.xml.checks.table import CHECKS, Checks
 from hub.xml.checks.values import Check, Document, Found, Inconclusive
 from hub.xml.place import positions
 
-log = get_log(__name__)
-
 State = Literal["done", "skipped", "crashed"]
 
 ACCEPTABLE = frozenset({"idref", "din91379", "codelists", "schematron"})
 """Checks whose findings a route may see otherwise. A schema and a signature are kept or broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What became of one check: ``done``, whatever it found; ``skipped``; or ``crashed``, which proves nothing."""
-
-    name: str  # as written: "xsd", "xsd: header"
-    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +56,20 @@ def run_checks(
         if not valid:
             done.append(Checked(str(check), "skipped"))
             continue
+        began = time.perf_counter()
         state, found = _run(check, document, prepared, accept)
-        done.append(Checked(str(check), state))
+        done.append(Checked(str(check), state, round((time.perf_counter() - began) * 1000, 2)))
+        if not found:
+            continue
         findings += found
         if any(one.level == "error" for one in found):
             code = code or ("inspection_failed" if state == "crashed" else CHECKS[check.name][1])
             valid = check.name != "xsd"
-    said = {one.path for one in findings}  # what the schema says of a node need not be said twice
-    findings += (one for one in about_header if one.path not in said)
-    if valid and any(one.level == "error" for one in about_header):
-        code = "schema_violation"
+    if about_header:
+        said = {one.path for one in findings}  # what the schema says of a node need not be said twice
+        findings += (one for one in about_header if one.path not in said)
+        if valid and any(one.level == "error" for one in about_header):
+            code = "schema_violation"
     if not code:
         return Result("", tuple(done), tuple(one for one in findings if one.level != "error")[:FINDINGS_MAX])
     return Result(code, tuple(done), _placed([one for one in findings if one.level == "error"], document))
@@ -100,17 +93,19 @@ def _run(check: Check, document: Document, prepared: Checks, accept: Mapping[str
     except Inconclusive as error:
         text = str(error)
     except Exception as error:  # noqa: BLE001  # a check that crashed has not passed; its text may quote the document
-        log.error("check_crashed", check=check.name, error=type(error).__name__)
+        from hub.log import get_log  # a command that looks at one document says nothing unless a check crashes
+
+        get_log(__name__).error("check_crashed", check=check.name, error=type(error).__name__)
         text = "it crashed"
     return "crashed", [Finding(check.name, text=f"could not be checked: {text}"[:TEXT_MAX])]
 
 
 def _shown(found: Iterable[Found | Finding], accept: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the first hundred errors and the first hundred warnings: no error is lost behind what a route accepts."""
-    counts = Counter[str]()
+    counts: dict[str, int] = {}
     for one in found:
         level = next((level for rule, level in accept.items() if fnmatchcase(one.rule, rule)), one.level)
-        counts[level] += 1
+        counts[level] = counts.get(level, 0) + 1
         if counts[level] <= FINDINGS_MAX:
             finding = one.shown() if isinstance(one, Found) else one
             yield finding if level == finding.level else replace(finding, level=level)

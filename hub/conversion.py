@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from hub.deployment import StepSpec
+from hub.config.globs import meet
+from hub.deployment import Destination, StepSpec
 from hub.message import Finding, MessageType
 from hub.routing import Leg, type_matches
+from hub.xml.profile import Profile
 
 NOT_ACCEPTED = "version_not_accepted"
+NAMES_SHOWN = 3
 
 
 def way(leg: Leg, type_: MessageType, at: datetime) -> Sequence[StepSpec] | None:
@@ -55,9 +58,34 @@ def _chain(
 
 def not_accepted(leg: Leg, type_: MessageType, at: datetime) -> Finding:
     """Return why a delivery is born dead: what the destination accepts at that time."""
-    patterns = ", ".join(one.type.removesuffix("/*") for one in leg.destination.accepts if one.holds(at))
     text = (
         f"{leg.destination.name} does not accept {type_} at that time, and no conversion leads to what it does: "
-        f"{patterns or 'nothing'}"
+        f"{accepted(leg.destination, at)}"
     )
     return Finding(NOT_ACCEPTED, text=text)
+
+
+def accepted(destination: Destination, at: datetime) -> str:
+    """Return what a destination accepts at a time, for people."""
+    return ", ".join(one.type.removesuffix("/*") for one in destination.accepts if one.holds(at)) or "nothing"
+
+
+def needed(leg: Leg, profile: Profile, at: datetime, glob: str = "*") -> tuple[Sequence[str], Sequence[str]]:
+    """Return the conversions that a version's messages need on a leg, and the names of those that never arrive."""
+    if not leg.destination.accepts:
+        return (), ()
+    conversions: dict[str, None] = {}
+    dead = []
+    for name in sorted(name for name in profile.names if meet(glob, name)):
+        specs = way(leg, MessageType(profile.standard, profile.version, name), at)
+        if specs is None:
+            dead.append(name)
+        else:
+            conversions |= dict.fromkeys(str(spec.conversion) for spec in specs if spec.conversion)
+    return tuple(conversions), tuple(dead)
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

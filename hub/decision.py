@@ -9,9 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hub.inspection import Plan, Planned, Rejection
-from hub.store.api import MessageRecord, PayloadInfo
+
+if TYPE_CHECKING:  # who compares without a store need not load what one is
+    from hub.delivery import Delivery
+    from hub.store.api import MessageRecord, PayloadInfo
 
 UNKNOWN = "unknown"  # a reason that a later event has replaced in the record
 
@@ -55,24 +59,23 @@ class Difference:
 def recorded(record: MessageRecord, infos: Iterable[PayloadInfo]) -> Decision:
     """Return what was decided when a message came in, as the store has it. What replays planned is not part of it."""
     payloads = {info.id: info for info in infos}
-    planned = (one for one in record.deliveries if one.replay_of is None)
-    legs = []
-    for one in planned:
-        info = payloads.get(one.payload_id or "")
-        born_dead = one.payload_id is None
-        legs.append(
-            Leg(
-                one.destination,
-                one.route,
-                info.media_type if info else None,
-                info.sha256 if info else None,
-                info.size if info else None,
-                (UNKNOWN if one.revision else one.reason) if born_dead else "",
-                one.code if born_dead and not one.revision else "",
-            )
-        )
+    legs = [leg_recorded(one, payloads.get(one.payload_id or "")) for one in record.deliveries if not one.replay_of]
     rejected = record.code if record.verdict == "rejected" else None
     return Decision(rejected, record.type, record.recipient, record.owner, record.test, record.snapshot, tuple(legs))
+
+
+def leg_recorded(one: Delivery, info: PayloadInfo | None) -> Leg:
+    """Return how one delivery was planned, as the store has it. ``info`` is of the bytes that it sends."""
+    born_dead = one.payload_id is None
+    return Leg(
+        one.destination,
+        one.route,
+        info.media_type if info else None,
+        info.sha256 if info else None,
+        info.size if info else None,
+        (UNKNOWN if one.revision else one.reason) if born_dead else "",
+        one.code if born_dead and not one.revision else "",
+    )
 
 
 def decided(result: Plan | Rejection, body: bytes) -> Decision:

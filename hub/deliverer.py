@@ -10,18 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from hub.delivery import Delivery
 from hub.deployment import Destination
-from hub.dispatch import Content, Dispatch
+from hub.dispatch import Claimed, Dispatch
 from hub.errors import StoreError, Unavailable
 from hub.log import get_log
 from hub.message import DeliveryId
 from hub.outcome import Deferred, Phase, Reason
-from hub.plugin import OutboundAdapter
+from hub.plugin import OutboundAdapter, SeveralAtOnce
 from hub.store.api import Store
 
 log = get_log(__name__)
@@ -29,6 +28,8 @@ log = get_log(__name__)
 IDLE_SECONDS = 60.0
 LOOK_SECONDS = 1.0  # how soon an idle thread sees that others need it
 THREADS_MAX = 256
+PORTION = 32  # deliveries in one thread, of an adapter that takes several at once, and
+PORTIONS = 2  # threads then: what comes while one is on its way goes with the next
 LEASE = timedelta(seconds=30)  # renewed while this process lives; where nobody else can be sending it says nothing
 
 
@@ -58,16 +59,10 @@ class Slots:
         return time.monotonic() - self._wanted_at < 2 * LOOK_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that is ours to try, with what is to be sent if it is at hand."""
-
-    delivery: Delivery
-    content: Content | None = field(default=None, repr=False)
-
-
 class Deliverer:
-    """Claims and tries the deliveries of one destination in up to ``max_in_flight`` threads."""
+    """Claims and tries the deliveries of one destination, up to ``max_in_flight`` at once: each in a thread of its own,
+    or several in one where the adapter takes them together.
+    """
 
     def __init__(
         self,
@@ -88,8 +83,11 @@ class Deliverer:
         self._lock = threading.Condition()
         self._claimed: deque[Claimed] = deque()
         self._kept = 0  # room for what is about to be accepted
-        self._trying: list[DeliveryId] = []
+        self._trying: set[DeliveryId] = set()
         self._threads = 0
+        self._portion = 1  # how many a thread tries at once
+        self._threads_max = destination.limits.max_in_flight
+        self._busy = 0  # threads that try some
         self._claiming = False
         self._rung = False
         self._stopping = False
@@ -112,7 +110,7 @@ class Deliverer:
             ordered = self._destination.ordered_by is not None  # these stand in line
             if self._stopping or ordered or others_wait or self._in_use() >= self._destination.limits.max_in_flight:
                 return False
-            self._spawn(len(self._claimed) + self._kept + 1)
+            self._spawn(self._portions(len(self._claimed) + self._kept + 1))
             if not self._threads:
                 return False
             self._kept += 1
@@ -124,7 +122,7 @@ class Deliverer:
             self._kept -= 1
             if claimed is not None:
                 self._claimed.append(claimed)
-                self._spawn(len(self._claimed))
+                self._spawn(self._portions(len(self._claimed)))
             self._lock.notify()
 
     def _in_use(self) -> int:
@@ -153,8 +151,8 @@ class Deliverer:
 
     def _spawn(self, wanted: int) -> None:
         """Start threads so that ``wanted`` are free, within the limits. The lock is held."""
-        free = self._threads - len(self._trying) - int(self._claiming)
-        for _ in range(min(wanted - free, self._destination.limits.max_in_flight - self._threads)):
+        free = self._threads - self._busy - int(self._claiming)
+        for _ in range(min(wanted - free, self._threads_max - self._threads)):
             if not self._slots.take():
                 return
             thread = threading.Thread(target=self._run, name=f"deliver {self._destination.name}", daemon=True)
@@ -168,47 +166,54 @@ class Deliverer:
 
     def _run(self) -> None:
         try:
-            while (claimed := self._next()) is not None:
-                id_ = claimed.delivery.id
+            while claimed := self._next():
                 try:
                     self._try(claimed)
                 except (Unavailable, StoreError) as error:
-                    # The hub is closing, or the store is gone for good: the next start settles it as unclear.
-                    log.error("attempt_not_recorded", delivery=id_, error=type(error).__name__)
+                    # The hub is closing: the next start settles them as unclear.
+                    for one in claimed:
+                        log.error("attempt_not_recorded", delivery=one.delivery.id, error=type(error).__name__)
                 finally:
                     with self._lock:
-                        self._trying.remove(id_)
+                        self._busy -= 1
+                        self._trying.difference_update(one.delivery.id for one in claimed)
         finally:
             self._leave()
 
-    def _next(self) -> Claimed | None:
-        """Return a claimed delivery, claiming when there is none; ``None`` when there has been nothing for long."""
+    def _portions(self, deliveries: int) -> int:
+        return -(-deliveries // self._portion)
+
+    def _next(self) -> Sequence[Claimed]:
+        """Return claimed deliveries, claiming when there is none; nothing when there has been none for long."""
         while True:
             with self._lock:
                 while not self._claimed and not self._may_claim():
-                    if self._kept:
+                    if self._kept or (self._rung and not self._stopping):  # full: never without letting the lock go
                         self._lock.wait(LOOK_SECONDS)
                     elif self._stopping or self._has_waited_long():
-                        return None
+                        return ()
                 if self._claimed:
-                    claimed = self._claimed.popleft()
-                    self._trying.append(claimed.delivery.id)
-                    return claimed
+                    some = [self._claimed.popleft() for _ in range(min(self._portion, len(self._claimed)))]
+                    self._busy += 1
+                    self._trying.update(one.delivery.id for one in some)
+                    return some
                 self._claiming, self._rung = True, False
                 limit = self._destination.limits.max_in_flight - self._in_use()
+            began = time.monotonic()
             found = self._claim(limit)
             with self._lock:
                 self._claiming = False
-                self._claimed.extend(map(Claimed, found))
+                self._claimed.extend(Claimed(one, since=began) for one in found)
                 # A full claim says that there may be more: somebody looks again when a thread is free.
                 self._rung = self._rung or len(found) >= limit
-                self._spawn(len(self._claimed))
-                self._lock.notify(len(self._claimed))
+                wanted = self._portions(len(self._claimed))
+                self._spawn(wanted)
+                self._lock.notify(wanted)
 
     def _has_waited_long(self) -> bool:
         """Wait to be woken; return whether nothing came for long, or others need the thread. The lock is held."""
         end = time.monotonic() + IDLE_SECONDS
-        while not self._slots.scarce and (left := end - time.monotonic()) > 0:
+        while not self._slots.scarce and self._threads <= self._threads_max and (left := end - time.monotonic()) > 0:
             if self._lock.wait(min(left, LOOK_SECONDS)):
                 return False
         return not self._rung and not self._claimed and not self._kept
@@ -233,14 +238,28 @@ class Deliverer:
             log.error("claim_failed", destination=self._destination.name, error=type(error).__name__)
             return []
 
-    def _try(self, claimed: Claimed) -> None:
+    def _try(self, claimed: Sequence[Claimed]) -> None:
+        claimed = [one for one in claimed if self._is_ours(one)]
         adapter = self._open()
         if isinstance(adapter, Deferred):
-            self._dispatch.settle(claimed.delivery, adapter, self._destination.retry)
+            self._dispatch.settle([(one.delivery, adapter) for one in claimed], self._destination.retry)
             return
-        self._dispatch.attempt(claimed.delivery, self._destination, adapter, claimed.content)
+        self._dispatch.attempt(claimed, self._destination, adapter)
         if self._destination.ordered_by:
             self.wake()  # the next of the same key may go now
+
+    def _is_ours(self, claimed: Claimed) -> bool:
+        """Tell whether nobody has taken it over. Who did not run for long (a stopped process, a machine that was moved)
+        asks before he sends, for another node may have called it lost meanwhile.
+        """
+        fresh = time.monotonic() - claimed.since < LEASE.total_seconds() / 2
+        if fresh or self._store.exclusive:
+            return True
+        only = [claimed.delivery.id]
+        ours = self._store.renew(self._owner, now=self._clock(), lease=LEASE, only=only) == 1
+        if not ours:
+            log.warning("claim_lost", delivery=claimed.delivery.id, destination=self._destination.name)
+        return ours
 
     def _open(self) -> OutboundAdapter | Deferred:
         with self._opening:
@@ -253,6 +272,8 @@ class Deliverer:
                     expected = isinstance(error, OSError)
                     return Deferred(Reason.UNREACHABLE if expected else Reason.CRASHED, phase=Phase.NONE, code="open")
                 self._adapter = adapter
+                if isinstance(adapter, SeveralAtOnce):
+                    self._portion, self._threads_max = PORTION, min(PORTIONS, self._threads_max)
             return self._adapter
 
     @staticmethod

@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Self
 
 from hub import deliverer as one_destination
-from hub.deliverer import Claimed, Deliverer
+from hub.deliverer import Deliverer
+from hub.delivery import Delivery
 from hub.deployment import Destination
+from hub.dispatch import Claimed, Content
 from hub.log import get_log
 from hub.message import DeliveryId
 from hub.store.api import Acceptance, Store
@@ -34,6 +36,7 @@ class Offer:
     def __init__(self, rooms: Mapping[str, Deliverer], taking: Taking) -> None:
         self._rooms = dict(rooms)
         self.taking = taking
+        self._since = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -48,8 +51,11 @@ class Offer:
         payloads = {one.id: one for one in acceptance.payloads if len(one.body) <= HANDED_BYTES_MAX}
         for delivery in accepted.claimed:
             payload = payloads.get(delivery.payload_id or "")
-            room = self._rooms.pop(delivery.destination or "")
-            room.fill_room(Claimed(delivery, None if payload is None else (message, payload)))
+            self.fill(delivery, None if payload is None else (message, payload))
+
+    def fill(self, delivery: Delivery, content: Content | None = None) -> None:
+        """Have tried one that was claimed for the room at its destination; without its content that is read then."""
+        self._rooms.pop(delivery.destination or "").fill_room(Claimed(delivery, content, self._since))
 
 
 class Deliverers:

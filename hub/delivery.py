@@ -21,6 +21,8 @@ from types import MappingProxyType
 from hub.errors import IllegalTransition
 from hub.message import DeliveryId, MessageId
 
+PROBE = "probe"  # the code of a claim: this attempt shall tell whether its destination may go on
+
 
 class State(StrEnum):
     WAITING = "waiting"
@@ -119,21 +121,23 @@ def advance(delivery: Delivery, event: Event) -> Delivery:
     state = TRANSITIONS.get((delivery.state, event.kind))
     if state is None:
         raise IllegalTransition(f"{event.kind} cannot follow {delivery.state} ({delivery.id})")
-    after = replace(
+    attempts, first_attempt_at = delivery.attempts, delivery.first_attempt_at
+    if event.kind is EventKind.CLAIMED:
+        # Counted on claim, not on failure: a document that kills its worker must still run out of tries.
+        attempts, first_attempt_at = attempts + 1, first_attempt_at or event.at
+    elif event.kind is EventKind.RESENT:
+        attempts, first_attempt_at = 0, None
+    return replace(
         delivery,
         state=state,
         reason=event.reason,
         phase=event.phase,
         code=event.code,
         due_at=event.due_at or event.at,
+        attempts=attempts,
+        first_attempt_at=first_attempt_at,
         revision=delivery.revision + 1,
     )
-    if event.kind is EventKind.CLAIMED:
-        # Counted on claim, not on failure: a document that kills its worker must still run out of tries.
-        return replace(after, attempts=delivery.attempts + 1, first_attempt_at=delivery.first_attempt_at or event.at)
-    if event.kind is EventKind.RESENT:
-        return replace(after, attempts=0, first_attempt_at=None)
-    return after
 
 
 def fold(planned: Delivery, events: Iterable[Event]) -> Delivery:

@@ -11,14 +11,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from hub.alerts.settings import AlertSettings
+from hub.hours import Hours
 from hub.plugin import Limits, Settings
+from hub.rate import Rate
 from hub.retry import RetryPolicy
-from hub.xml.answers import Office
 from hub.xml.checks.values import Check
+from hub.xml.office import Office
 
 Environment = Literal["production", "test"]
 Level = Literal["error", "warning"]
 OnReject = Literal["problem", "standard", "both"]
+OnAccept = Literal["receipt", "standard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Sender:
     municipality: str | None = None
     return_to: str | None = None
     environment: Environment = "production"
+    rate: Rate | None = None  # None: as fast as it likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,18 @@ class Source:
     senders: tuple[str, ...]  # who may hand in here
     limits: Limits = field(default_factory=Limits)
     keep_rejected: KeepRejected = field(default_factory=KeepRejected)
+    keep_accepted: timedelta | None = None  # after nothing is open any more; None: for good
     environment: Environment = "production"
     insecure: str | None = None
     every: timedelta | None = None  # of a poller
     on_reject: OnReject = "problem"
-    rejected_by: Office | None = None  # the authority that signs rejections in a standard's own form
+    on_accept: OnAccept = "receipt"
+    rejected_by: Office | None = None  # the authority that signs rejections and receipts in a standard's own form
+
+    @property
+    def speaks_standard(self) -> bool:
+        """Whether senders are told in their standard's own form what became of a document."""
+        return self.on_reject != "problem" or self.on_accept == "standard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +167,7 @@ class Destination:
     ordered_by: str | None = None  # None | sender | recipient | key:NAME
     steps: tuple[StepSpec, ...] = ()  # run after the route's and the target's steps
     accepts: tuple[Accepts, ...] = ()  # none: whatever its routes bring
+    hours: Hours = field(default_factory=Hours)
     environment: Environment = "production"
     insecure: str | None = None
 
@@ -221,6 +234,7 @@ class Deployment:
     destinations: Mapping[str, Destination]
     routes: tuple[Route, ...]  # highest priority first
     tests: tuple[RouteTest, ...] = ()
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
     def limits_of(self, source: str) -> Limits:
         """Return the limits of a source; of none, or one that is gone, the widest that any has."""

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from hub import plugins, secrets, tls
+from hub.certificates import Expiry, own
 from hub.deployment import Deployment, Destination, Source
 from hub.files import Files
 from hub.log import get_log
@@ -25,6 +26,7 @@ class Endpoints:
     def __init__(self, deployment: Deployment, files: Files, clock: Callable[[], datetime]) -> None:
         self._deployment, self._files, self._clock = deployment, files, clock
         self._secrets = secrets.Secrets(deployment.base)
+        self.shown: Callable[[str, bytes], None] = lambda _place, _der: None
         self._references: dict[int, tuple[Settings, tuple[SecretRef, ...]]] = {}
 
     def outbound(self, destination: Destination) -> OutboundAdapter:
@@ -68,7 +70,7 @@ class Endpoints:
             insecure=destination.insecure,
             municipality=destination.municipality,
             service=destination.service,
-            **self._lent(INSIDE),
+            **self._lent(destination.name, INSIDE),
         )
 
     def _source_context(self, source: Source, desk: SenderDesk, room: Room) -> Context:
@@ -79,13 +81,31 @@ class Endpoints:
             insecure=source.insecure,
             sender=source.senders[0] if len(source.senders) == 1 else None,
             on_reject=source.on_reject,
+            on_accept=source.on_accept,
             desk=desk,
             room=room,
             server_tls=partial(tls.server_context, base=self._deployment.base),
-            **self._lent(guard.XmlLimits(max_body=source.limits.max_body, max_text=source.limits.max_text)),
+            **self._lent(
+                source.name, guard.XmlLimits(max_body=source.limits.max_body, max_text=source.limits.max_text)
+            ),
         )
 
-    def _lent(self, xml: guard.XmlLimits) -> dict[str, Any]:
+    def expiries(self) -> Iterator[Expiry]:
+        """Yield the certificates that lie here: own ones, trusted ones, and those among the secrets."""
+        endpoints: list[Destination | Source] = [*self._deployment.destinations.values()]
+        endpoints += self._deployment.sources.values()
+        named = ((one.name, role, file) for one in endpoints for role, file in self._files_of(one))
+        return own(named, self._deployment.base)
+
+    def _files_of(self, endpoint: Destination | Source) -> Iterator[tuple[str, str]]:
+        mine = "client" if isinstance(endpoint, Destination) else "server"
+        for model in _models(endpoint.settings):
+            if isinstance(model, TlsSettings):
+                yield from ((role, file) for role, file in ((mine, model.certificate), ("ca", model.ca)) if file)
+                yield from [("ca", model.client_ca)] if model.client_ca else []
+        yield from (("secret", one.name) for one in _secrets_of(endpoint.settings) if one.kind == "file")
+
+    def _lent(self, name: str, xml: guard.XmlLimits) -> dict[str, Any]:
         return {
             "log": get_log("adapters"),
             "clock": self._clock,
@@ -93,7 +113,7 @@ class Endpoints:
             "read": self._files.read,
             "secret": self._secrets.read,
             "parse": partial(guard.parse, limits=xml),
-            "tls": partial(tls.client_context, base=self._deployment.base),
+            "tls": partial(tls.client_context, base=self._deployment.base, shown=lambda der: self.shown(name, der)),
         }
 
 

@@ -4,6 +4,7 @@
     ├── ConfigError          the configuration cannot be used; carries all problems at once
     ├── Rejected             a document is not acceptable; its sender must act
     ├── Unavailable          the hub cannot take a message now; its sender may try again
+    │   └── TooFast          its sender hands in faster than its `rate` allows
     └── StoreError
         ├── Conflict         another content under the same identity, or somebody moved the delivery first
         ├── IllegalTransition
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from hub.message import Finding
 
@@ -77,6 +79,14 @@ class Rejected(HubError):
 
 class Unavailable(HubError):
     """The hub cannot take over responsibility at the moment."""
+
+
+class TooFast(Unavailable):
+    """A sender hands in faster than it may; ``retry_after`` says when the next document is welcome."""
+
+    def __init__(self, retry_after: timedelta) -> None:
+        super().__init__("the sender hands in faster than its rate allows")
+        self.retry_after = retry_after
 
 
 class StoreError(HubError):

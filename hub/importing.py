@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ from hub.xml.release_profile import (
     make_profile,
     merge_profile,
     name_release,
+    own_lists,
 )
 
 NOTE = "Written by `xoev-hub schemas import`. Keys, window and header may be edited: the next import keeps them."
@@ -143,8 +144,9 @@ class _Preparing:
         bundles = {namespace: proof.bundle(main, without) for namespace, main in layout.mains.items()}
         took = (time.perf_counter() - started) * 1000
         found = [find_roots(bundle, namespace) for namespace, bundle in bundles.items()]
-        text = self._profile(named, found, layout.lists(without if _used(without, closure, release) else ()), existing)
-        files = {**layout.files, **_header(existing), PROFILE: text}
+        files = {**layout.files, **_header(existing)}
+        lists = layout.lists(without if _used(without, closure, release) else ())
+        files[PROFILE] = self._profile(named, found, lists, existing, files)
         files[MANIFEST] = manifest({**files, **{f"{MODULES}/{name}": body for name, body in layout.modules.items()}})
         profile = proof.profile(files)
         return Prepared(
@@ -163,9 +165,15 @@ class _Preparing:
         modules = {module_name(place.called, place.body): place.body for place in closure.places.values()}
         return Prepared("", "", {}, modules, notes=("no messages in it: shared modules for other standards",))
 
-    def _profile(self, named: Named, found: Sequence[Roots], lists: Lists, existing: Existing | None) -> bytes:
+    def _profile(
+        self, named: Named, found: Sequence[Roots], lists: Lists, existing: Existing | None, files: Container[str]
+    ) -> bytes:
         if existing is not None:
             header = HEADER if _header(existing) else ""
+            lists, gone = own_lists(dict(existing.data), lists, HEADER, files)
+            if gone:
+                text = f"{', '.join(gone[:5])} ({len(gone)} in all)"
+                self._notes.append(f"not in this release, so the profile names it no longer: {text}")
             data, thin = merge_profile(dict(existing.data), found, lists, header=header)
             if thin:
                 names = ", ".join(thin)

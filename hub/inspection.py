@@ -14,15 +14,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from hub.checking import Checked, run_checks
+from hub.checking import run_checks
 from hub.conversion import NOT_ACCEPTED, not_accepted, way
 from hub.deployment import Deployment, Route, Sender, Source
 from hub.errors import Rejected
 from hub.message import (
     NOTHING,
+    Checked,
     DeliveryId,
     Finding,
     Header,
@@ -42,21 +45,24 @@ from hub.routing import (
     Leg,
     choose,
     consider,
-    environment,
     legs,
     may_address,
     may_send,
     order_key,
 )
 from hub.xml import detection, guard, header, trees
-from hub.xml.answers import Answering
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check, Document
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 from hub.xml.saxon import Programs
 
+if TYPE_CHECKING:
+    from hub.xml.answers import Answering
+
 FINDINGS_MAX = 100
+
+_limits = cache(guard.XmlLimits)  # there are as few as sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Examined:
+    """A verdict, and the way to each of its destinations: what the second half needs of the first."""
+
+    verdict: Verdict
+    legs: Sequence[Leg]  # one for each heading; none, where no route leads anywhere
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """One delivery of a plan: the bytes to send, or the reason why it is born dead.
 
@@ -128,7 +142,7 @@ class Plan:
 class Rejection:
     """Why a document is not acceptable, and what was known of it until then."""
 
-    code: str
+    code: str  # none: it is acceptable and on disk, and its sender shall be told so by a worker
     findings: tuple[Finding, ...] = ()
     header: Header | None = None
     type: MessageType | None = None
@@ -142,20 +156,20 @@ class Rejection:
 
 def inspect(incoming: Incoming, snapshot: Snapshot) -> Plan | Rejection:
     """Return what is to be done with a document, or why it is not acceptable."""
-    verdict = examine(incoming, snapshot)
-    if isinstance(verdict, Rejection):
-        return verdict
-    return Plan(verdict, tuple(perform(incoming, verdict, snapshot)))
+    examined = examine(incoming, snapshot)
+    if isinstance(examined, Rejection):
+        return examined
+    return Plan(examined.verdict, tuple(perform(incoming, examined, snapshot)))
 
 
 # --- first half: the verdict -------------------------------------------------------------------------------------
 
 
-def examine(incoming: Incoming, snapshot: Snapshot) -> Verdict | Rejection:
+def examine(incoming: Incoming, snapshot: Snapshot) -> Examined | Rejection:
     """Return the verdict on a document, before any step has run."""
     examination = _Examination(incoming, snapshot)
     try:
-        return examination.verdict()
+        return examination.examined()
     except Rejected as rejected:
         return examination.rejection(rejected)
 
@@ -187,19 +201,18 @@ class _Examination:
             checks=self._checks,
         )
 
-    def verdict(self) -> Verdict:
+    def examined(self) -> Examined:
         """Parse, identify, read the header, address, match, check.
 
         Raises:
             Rejected: The document is not acceptable.
         """
         own = self._snapshot.deployment.limits_of(self._incoming.source)
-        limits = guard.XmlLimits(max_body=own.max_body, max_text=own.max_text)
-        root = trees.parse(self._incoming.body, charset=self._incoming.charset, limits=limits)
+        body, charset = self._incoming.body, self._incoming.charset
+        root = trees.parse(body, charset=charset, limits=_limits(max_body=own.max_body, max_text=own.max_text))
         profile = self._identify(root)
-        self._type = profile.type_of(root)
         reading = header.read(root, profile)
-        self._header = reading.header
+        self._header, self._type = reading.header, reading.header.type
         self._test = _is_test(self._snapshot.deployment, reading.header, self._sender, self._source)
         self._address(reading.header, profile)
         self._refuse_what_the_sender_may_not(self._type)
@@ -210,7 +223,7 @@ class _Examination:
         if self._addressee is None:
             raise Rejected("unknown_recipient", [_unknown_recipient(reading, profile)])
         found = self._legs(route)
-        return Verdict(
+        verdict = Verdict(
             header=reading.header,
             identity=_identity(self._incoming, reading.header, profile),
             recipient=self._addressee.key,
@@ -223,6 +236,7 @@ class _Examination:
             snapshot=self._snapshot.digest,
             business_keys=tuple(profile.business_keys),
         )
+        return Examined(verdict, found)
 
     def _identify(self, root: etree._Element) -> Profile:
         try:
@@ -286,7 +300,7 @@ def _facts(incoming: Incoming, header_: Header, addressee: Addressee | None) -> 
 
 def _is_test(deployment: Deployment, header_: Header, sender: Sender | None, source: Source | None) -> bool:
     own = [one.environment for one in (sender, source) if one]
-    return header_.test or any(environment(deployment, env) == "test" for env in own) or deployment.stage == "test"
+    return header_.test or deployment.stage == "test" or "test" in own
 
 
 def _unknown_recipient(reading: header.Reading, profile: Profile) -> Finding:
@@ -302,21 +316,16 @@ def _identity(incoming: Incoming, header_: Header, profile: Profile) -> str:
     if profile.identity == "message_id" and header_.message_id:
         # Hashed: some standards let people write the id, and this column is never erased.
         return f"id:{hashlib.sha256(header.comparable(header_.message_id).encode()).hexdigest()}"
-    return f"sha256:{hashlib.sha256(incoming.body).hexdigest()}"
+    return f"sha256:{incoming.digest}"
 
 
 def _headings(incoming: Incoming, route: str | None, found: Sequence[Leg], facts: Facts) -> tuple[Heading, ...]:
     origin = incoming.plan_id or incoming.id
     if not found:
         return (Heading(DeliveryId(derived_id(origin, "")), None, route),)
+    names = [(leg, leg.destination.name) for leg in found]
     return tuple(
-        Heading(
-            DeliveryId(derived_id(origin, leg.destination.name)),
-            leg.destination.name,
-            route,
-            order_key(leg, facts),
-        )
-        for leg in found
+        Heading(DeliveryId(derived_id(origin, name)), name, route, order_key(leg, facts)) for leg, name in names
     )
 
 
@@ -324,35 +333,26 @@ def _headings(incoming: Incoming, route: str | None, found: Sequence[Leg], facts
 
 
 def perform(
-    incoming: Incoming, verdict: Verdict, snapshot: Snapshot, *, skip: Mapping[str, str] = NOTHING
+    incoming: Incoming, examined: Examined, snapshot: Snapshot, *, skip: Mapping[str, str] = NOTHING
 ) -> Iterator[Planned]:
     """Yield each delivery as its steps have run. ``skip`` names destinations whose steps killed a worker, and why."""
-    found = _legs(verdict, snapshot)
+    verdict = examined.verdict
+    if not examined.legs:
+        yield Planned(verdict.headings[0], reason=Reason.NO_ROUTE)
+        return
     type_, at = verdict.header.type, incoming.planned_at or incoming.received_at or datetime.now(UTC)
-    ways = {name: way(leg, type_, at) for name, leg in found.items()}
-    message = message_of(incoming, verdict) if any(ways.values()) else None  # its digest costs as much as its header
-    for heading in verdict.headings:
-        if heading.destination is None:
-            yield Planned(heading, reason=Reason.NO_ROUTE)
-        elif heading.destination in skip:
-            yield Planned(heading, reason=Reason.TRANSFORM_FAILED, code=skip[heading.destination])
-        elif (specs := ways[heading.destination]) is None:
-            finding = not_accepted(found[heading.destination], type_, at)
+    ways = [way(leg, type_, at) for leg in examined.legs]
+    message = message_of(incoming, verdict) if any(ways) else None  # its digest costs as much as its header
+    for heading, leg, specs in zip(verdict.headings, examined.legs, ways, strict=True):
+        if leg.destination.name in skip:
+            yield Planned(heading, reason=Reason.TRANSFORM_FAILED, code=skip[leg.destination.name])
+        elif specs is None:
+            finding = not_accepted(leg, type_, at)
             yield Planned(heading, reason=Reason.TARGET_INVALID, code=NOT_ACCEPTED, findings=(finding,))
         elif message is None:
             yield Planned(heading)
         else:
             yield _run([snapshot.steps[spec.key] for spec in specs], heading, message, incoming)
-
-
-def _legs(verdict: Verdict, snapshot: Snapshot) -> Mapping[str, Leg]:
-    """Return the way to each destination of a verdict."""
-    route = next((route for route in snapshot.deployment.routes if route.name == verdict.route), None)
-    if route is None:
-        return {}
-    addressee = snapshot.directory.named(verdict.recipient or "")
-    found, _ = legs(snapshot.deployment, route, addressee, test=verdict.test)
-    return {leg.destination.name: leg for leg in found}
 
 
 def message_of(incoming: Incoming, verdict: Verdict) -> Message:
@@ -365,7 +365,7 @@ def message_of(incoming: Incoming, verdict: Verdict) -> Message:
         owner=verdict.owner,
         recipient=verdict.recipient,
         received_at=incoming.received_at or datetime.now(UTC),
-        sha256=hashlib.sha256(incoming.body).hexdigest(),
+        sha256=incoming.digest,
         snapshot=verdict.snapshot,
         test=verdict.test,
         sender_reference=incoming.sender_reference,

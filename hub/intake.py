@@ -1,22 +1,26 @@
 """Taking a message in: is it known, is it acceptable, is it on disk. Then, and only then, a receipt.
 
-known by key or digest? ─▶ its receipt again
-inspect (worker) ─▶ Rejection ─▶ on record ─▶ Rejected
-└▶ Plan ─▶ message, payloads, deliveries in one transaction ─▶ Receipt
+judge  known by key or digest? ─▶ its receipt again
+       inspect (worker) ─▶ Rejection ─▶ on record ─▶ Rejected
+       └▶ Plan
+keep   message, payloads, deliveries in one transaction ─▶ Receipt; several messages share it
+
+Each message is judged alone; what has been judged by then is kept together (:mod:`hub.lanes`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from hub.delivery import Delivery, State
 from hub.deployment import Deployment
-from hub.errors import Conflict, Rejected, Unavailable
+from hub.errors import Conflict, HubError, Rejected, Unavailable
 from hub.inspection import Plan, Planned, Rejection, message_of
 from hub.log import get_log
 from hub.message import DeliveryId, Finding, Incoming, MessageId, Receipt, new_id
@@ -33,7 +37,7 @@ DIGEST_BYTES_MIN = 1_000_000
 class Planning(Protocol):
     """A snapshot that can inspect: the pool of the daemon, or the one snapshot of a command."""
 
-    def inspect(self, incoming: Incoming) -> Plan | Rejection: ...
+    def inspect(self, incoming: Incoming, on_stall: Callable[[], None] = ...) -> Plan | Rejection: ...
     def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
         """Return a rejection that others have decided in the standard's own form, if there is one."""
 
@@ -47,6 +51,9 @@ class Offer(Protocol):
     def hand_over(self, accepted: Accepted, acceptance: Acceptance) -> None:
         """Have tried at once what was claimed with the message."""
 
+    def fill(self, delivery: Delivery) -> None:
+        """Have tried at once one that was claimed for it."""
+
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
 
@@ -56,6 +63,22 @@ class Outlet(Protocol):
 
     def offer(self, destinations: Collection[str]) -> Offer: ...
     def wake(self, destinations: Collection[str]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A message that may be accepted, and all that is to be kept of it."""
+
+    incoming: Incoming
+    sha256: str
+    plan: Plan
+    kept: Acceptance
+
+    @property
+    def destinations(self) -> frozenset[str]:
+        """Where something of it can go at once."""
+        waiting = [one for one in self.kept.deliveries if one.state is State.WAITING]
+        return frozenset(one.destination for one in waiting if one.destination)
 
 
 class Intake:
@@ -80,40 +103,85 @@ class Intake:
             Conflict: The identity is bound to other content; on record likewise.
             Unavailable: Nothing can be inspected or stored now.
         """
-        incoming = replace(
-            incoming, id=incoming.id or MessageId(new_id()), received_at=incoming.received_at or self._clock()
-        )
+        judged = self.judge(incoming, parent_id=parent_id)
+        if isinstance(judged, Receipt):
+            return judged
+        (answer,) = self.keep([judged])
+        if isinstance(answer, HubError):
+            raise answer
+        return answer
+
+    def judge(
+        self,
+        incoming: Incoming,
+        *,
+        parent_id: MessageId | None = None,
+        on_stall: Callable[[], None] = lambda: None,
+    ) -> Judged | Receipt:
+        """Return what is to be kept of a message, or the receipt that it has already.
+
+        ``on_stall`` is called, perhaps more than once, when the inspection takes long: others shall not wait for it.
+
+        Raises:
+            Rejected, Conflict, Unavailable: As :meth:`accept`.
+        """
         sha256 = hashlib.sha256(incoming.body).hexdigest()
+        incoming = replace(
+            incoming,
+            id=incoming.id or MessageId(new_id()),
+            received_at=incoming.received_at or self._clock(),
+            sha256=sha256,
+        )
         if incoming.parts:  # nothing would store or deliver them yet, and a receipt covers everything handed in
             finding = Finding("parts", text="attachments beside the document are not taken")
-            self._reject(incoming, Rejection("media_type", (finding,)), sha256)
-            raise Rejected("media_type", [finding], incoming.id)
+            record = self._reject(incoming, Rejection("media_type", (finding,)), sha256)
+            raise Rejected("media_type", [finding], record)
         known = self._known(incoming, sha256)
         if known is not None:
             return self._again(incoming, known, sha256)
-        result = self._planning().inspect(incoming)
+        result = self._planning().inspect(incoming, on_stall)
         if isinstance(result, Rejection):
-            self._reject(incoming, result, sha256)
-            raise Rejected(result.code, result.findings, incoming.id, result.document)
-        try:
-            receipt = self._keep(acceptance(incoming, result, parent_id))
-        except Conflict:
-            self._conflict(incoming, result, sha256)
-        if not receipt.duplicate:
-            log.info("message_accepted", message=receipt.message_id, source=incoming.source, sender=incoming.sender)
-        return receipt
+            record = self._reject(incoming, result, sha256)
+            raise Rejected(result.code, result.findings, record, result.document)
+        return Judged(incoming, sha256, result, acceptance(incoming, result, parent_id))
 
-    def _keep(self, kept: Acceptance) -> Receipt:
-        """Store it, claimed already where a destination has room, and set the others to work."""
+    def keep(self, several: Sequence[Judged]) -> Sequence[Receipt | HubError]:
+        """Store several messages with one sync, claimed already where a destination has room, and set the others to
+        work; return the receipt of each, or what :meth:`accept` would raise.
+        """
+        with ExitStack() as offers:
+            accepted = self._store_all(several, offers)
+            return [self._told(one, answer) for one, answer in zip(several, accepted, strict=True)]
+
+    def _store_all(self, several: Sequence[Judged], stack: ExitStack) -> Sequence[Accepted | HubError]:
         if self._outlet is None:
-            return self._store.accept(kept)
-        destinations = {one.destination for one in kept.deliveries if one.destination and one.state is State.WAITING}
-        with self._outlet.offer(destinations) as offer:
-            accepted = self._store.accept_and_claim(kept, offer.taking)
-            offer.hand_over(accepted, kept)
-        if not accepted.receipt.duplicate:
-            self._outlet.wake(destinations - {one.destination for one in accepted.claimed})
-        return accepted.receipt
+            return self._store.accept_all([(one.kept, None) for one in several])
+        offers = [stack.enter_context(self._outlet.offer(one.destinations)) for one in several]
+        answers = self._store.accept_all([(one.kept, offer.taking) for one, offer in zip(several, offers, strict=True)])
+        others: set[str] = set()
+        for one, offer, answer in zip(several, offers, answers, strict=True):
+            if isinstance(answer, Accepted):
+                offer.hand_over(answer, one.kept)
+                if not answer.receipt.duplicate:
+                    others |= one.destinations - {delivery.destination for delivery in answer.claimed}
+        if others:
+            self._outlet.wake(others)
+        return answers
+
+    def _told(self, judged: Judged, answer: Accepted | HubError) -> Receipt | HubError:
+        """Return what the sender is told, once it is on record."""
+        incoming = judged.incoming
+        if isinstance(answer, Accepted):
+            receipt = answer.receipt
+            if not receipt.duplicate:
+                log.info("message_accepted", message=receipt.message_id, source=incoming.source, sender=incoming.sender)
+            return receipt
+        if not isinstance(answer, Conflict):
+            return answer
+        try:
+            self._conflict(incoming, judged.plan, judged.sha256)
+        except HubError as error:
+            return error
 
     def _known(self, incoming: Incoming, sha256: str) -> api.Known | None:
         if incoming.idempotency_key:
@@ -126,7 +194,7 @@ class Intake:
         record = self._store.message(known.message_id)
         return Receipt(known.message_id, duplicate=True, state=record.status if record else "open")
 
-    def _conflict(self, incoming: Incoming, plan: Plan | None, sha256: str) -> None:
+    def _conflict(self, incoming: Incoming, plan: Plan | None, sha256: str) -> NoReturn:
         verdict = plan.verdict if plan else None
         finding = Finding("identity", text="the same identity was handed in before with other content")
         rejection = Rejection(
@@ -138,8 +206,8 @@ class Intake:
             owner=verdict.owner if verdict else None,
             snapshot=verdict.snapshot if verdict else "",
         )
-        self._reject(incoming, rejection, sha256)
-        raise Conflict("other content under the same identity", incoming.id, self._document(incoming, rejection))
+        record = self._reject(incoming, rejection, sha256)
+        raise Conflict("other content under the same identity", record, self._document(incoming, rejection))
 
     def _document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
         source = self._deployment().sources.get(incoming.source)
@@ -150,14 +218,15 @@ class Intake:
         except Unavailable:
             return None  # the problem document will do
 
-    def _reject(self, incoming: Incoming, rejection: Rejection, sha256: str) -> None:
+    def _reject(self, incoming: Incoming, rejection: Rejection, sha256: str) -> MessageId:
+        """Put a rejection on record and return the record's id: that of the first one, if it is the same again."""
         source = self._deployment().sources.get(incoming.source)
         keep = source.keep_rejected.for_ if source else timedelta(0)
         payloads = [findings_payload(rejection.findings)]
         if keep > timedelta(0):
             payloads.append(Payload(new_id(), PayloadRole.RECEIVED, incoming.body))
         assert incoming.received_at is not None
-        self._store.reject(
+        record = self._store.reject(
             api.Rejection(
                 id=incoming.id,
                 code=rejection.code,
@@ -174,16 +243,18 @@ class Intake:
                 arrival=arrival(incoming),
                 payloads=tuple(payloads),
                 references=tuple(_sender_reference(incoming)),
+                checks=rejection.checks,
             )
         )
         log.info(
             "message_rejected",
-            message=incoming.id,
+            message=record,
             source=incoming.source,
             sender=incoming.sender,
             code=rejection.code,
             count=len(rejection.findings),
         )
+        return record
 
 
 def kept(store: Store, record: MessageRecord) -> tuple[Incoming, str] | None:
@@ -193,24 +264,28 @@ def kept(store: Store, record: MessageRecord) -> tuple[Incoming, str] | None:
     arrived = store.incoming(record.id)
     if payload is None or arrived is None:
         return None
-    incoming = Incoming(
-        body=payload.body,
-        source=record.source,
-        sender=record.sender,
-        idempotency_key=arrived.get("idempotency_key"),
-        sender_reference=arrived.get("sender_reference"),
-        recipient=arrived.get("recipient"),
-        charset=arrived.get("charset"),
-        id=record.id,
-        received_at=record.received_at,
+    return incoming_of(record.id, arrived, payload.body), payload.id
+
+
+def incoming_of(id_: MessageId, arrival: Mapping[str, Any], body: bytes) -> Incoming:
+    """Return a message as it came in."""
+    return Incoming(
+        body=body,
+        source=arrival["source"],
+        sender=arrival["sender"],
+        idempotency_key=arrival.get("idempotency_key"),
+        sender_reference=arrival.get("sender_reference"),
+        recipient=arrival.get("recipient"),
+        charset=arrival.get("charset"),
+        id=id_,
+        received_at=arrival["received_at"],
     )
-    return incoming, payload.id
 
 
 def acceptance(incoming: Incoming, plan: Plan, parent_id: MessageId | None = None) -> Acceptance:
     """Return what the store keeps of a plan: each content once, the original not a second time."""
     verdict = plan.verdict
-    received = Payload(new_id(), PayloadRole.RECEIVED, incoming.body)
+    received = Payload(new_id(), PayloadRole.RECEIVED, incoming.body, sha256=incoming.digest)
     payloads, deliveries = deliveries_of(incoming, plan, received.id)
     if verdict.findings:
         payloads.append(findings_payload(verdict.findings))
@@ -223,6 +298,7 @@ def acceptance(incoming: Incoming, plan: Plan, parent_id: MessageId | None = Non
         idempotency_key=incoming.idempotency_key,
         parent_id=parent_id,
         arrival=arrival(incoming),
+        checks=verdict.checks,
     )
 
 

@@ -1,46 +1,50 @@
-"""What operators ask for: resend, replay, replan, close. A job is a frozen list of items, an actor and a reason.
+"""Who runs jobs, how fast, and when they stop by themselves: the only place that decides it.
 
-    resend  the same delivery again: same id, same bytes
-    replay  plan anew from the original bytes with today's snapshot; what it replaces is closed (superseded)
-    replan  the same for what waits and was never sent, if its plan has changed: nothing goes out in the old shape
-    close   nothing more is needed: cancelled, superseded, or delivered otherwise
+    open jobs, in turns ─▶ is it still open, and ours? ─▶ nothing left: done
+                                                       ─▶ its canary: failed ▶ paused · not there yet ▶ later
+                                                       ─▶ its pace: later
+                                                       ─▶ the next item (:mod:`hub.items`)
 
-The daemon runs jobs with its snapshot; without a daemon the command line takes the lock and runs the same function.
-Each item is one transaction together with its result, so a job that is cut off goes on where it was.
+A turn is a few items, so that a long job delays no other. Items are read some at a time: a job of 10,000 takes no more
+memory than one of ten. The daemon runs jobs with its snapshot; of several nodes one runs a job, by a lease. Without a
+daemon the command line takes the lock and runs the same function. What is cut off goes on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
-from typing import assert_never
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
 
-from hub.delivery import ClosedAs, Delivery, Event, EventKind, State
-from hub.errors import Conflict, IllegalTransition, Rejected, Unavailable
-from hub.inspection import Plan, Planned, Rejection
-from hub.intake import Intake, Planning, deliveries_of, kept
+from hub.delivery import Delivery, State
+from hub.intake import Intake, Outlet, Planning
+from hub.items import Items
+from hub.job import LEFT, Job, JobItem, Steering
 from hub.log import get_log
-from hub.message import Incoming, MessageId, new_id
-from hub.store.api import Change, ItemResult, Job, MessageRecord, Settlement, Store
+from hub.store.api import Store
 
 log = get_log(__name__)
 
+TURN_ITEMS = 10
+LEASE = timedelta(seconds=15)
+LOOK_AGAIN = timedelta(seconds=0.5)  # at a canary that is on its way, at a job that another node runs
 
-OVER = frozenset({State.CLOSED, State.DEAD})  # nothing comes of such a delivery any more
+Why = Literal["pace", "canary", "elsewhere"]
 
 
-class Undone(Exception):
-    """An item that is not done; the text says why, without values. ``result``: failed, skipped or sending."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A job has nothing to do for a while."""
 
-    def __init__(self, why: str, result: str = "failed") -> None:
-        super().__init__(why)
-        self.result = result
+    time: timedelta
+    why: Why
 
 
 class Jobs:
-    """Runs jobs, one item after the other."""
+    """Runs jobs. One thread at a time."""
 
     def __init__(
         self,
@@ -48,181 +52,169 @@ class Jobs:
         intake: Intake,
         planning: Callable[[], Planning],
         clock: Callable[[], datetime],
-        wake: Callable[[Collection[str]], None] = lambda _destinations: None,
+        outlet: Outlet | None = None,
+        *,
+        rate: float | None = None,
+        node: str | None = None,
+        make_way: Callable[[], None] = lambda: None,
     ) -> None:
-        self._store, self._intake, self._planning = store, intake, planning
-        self._clock, self._wake = clock, wake
+        """``rate`` is that of jobs which say none. ``node`` names this one where others may run jobs, too.
 
-    def run_open(self, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Run what is unfinished, oldest first; return how many jobs were finished."""
-        finished = 0
-        for job in self._store.open_jobs():
-            if not self.run(job, stopping):
-                break
-            finished += 1
-        return finished
+        ``make_way`` is called before each step of an item: it returns when nobody waits for a receipt, or soon.
+        """
+        self._store, self._book = store, store.jobs
+        self._items = Items(store, intake, planning, clock, outlet, make_way)
+        self._clock, self._rate, self._node = clock, rate, node
+        self._next: dict[str, datetime] = {}  # when the pace of a job allows its next item
+        self._left: dict[str, deque[str]] = {}  # the next items of a job
+        self._leased: dict[str, datetime] = {}  # until when a job is surely ours
 
-    def run(self, job: Job, stopping: Callable[[], bool] = lambda: False) -> bool:
-        """Run the items that have no result yet; return whether the job is finished."""
-        done = {result.item for result in job.results}
-        for item in job.items:
-            if item in done:
-                continue
-            if stopping():
+    def run_open(self, stopping: Callable[[], bool] = lambda: False) -> timedelta | None:
+        """Do all that may be done now, job by job in turns; return when to look again, ``None``: nothing is open."""
+        while True:
+            rests = [self._turn(job, stopping) for job in self._book.unfinished()]
+            resting = [rest for rest in rests if rest is not None]
+            if stopping() or not rests:
+                return None
+            if resting and all(rest.time > timedelta(0) for rest in resting):
+                return min(rest.time for rest in resting)
+
+    def run(
+        self, job: Job, stopping: Callable[[], bool] = lambda: False, sleep: Callable[[float], None] = time.sleep
+    ) -> bool:
+        """Run one job at its pace, until it is over or waits for others; return whether it is over."""
+        while (rest := self._turn(job, stopping)) is not None:
+            if stopping() or rest.why != "pace":
                 return False
-            self._run_item(job, item)
-        self._store.finish_job(job.id)
-        log.info("job_finished", job=job.id, count=len(job.items))
+            sleep(rest.time.total_seconds())
+            if (found := self._book.find(job.id)) is None:
+                return True
+            job = found
         return True
 
-    def _run_item(self, job: Job, item: str) -> None:
-        try:
-            match job.kind:
-                case "resend":
-                    self._resend(job, item)
-                case "replay":
-                    self._replay(job, item)
-                case "replan":
-                    self._replan(job, item)
-                case "close":
-                    self._close(job, item)
-                case _:
-                    assert_never(job.kind)
-        except Undone as undone:
-            self._record(ItemResult(job.id, item, undone.result, str(undone)))
-        except (Conflict, IllegalTransition):
-            self._record(ItemResult(job.id, item, "failed", "it has moved on meanwhile"))
-        except Rejected as rejected:
-            self._record(ItemResult(job.id, item, "failed", f"rejected: {rejected.code}"))
-        except Unavailable:
-            raise  # the job goes on when the store is back
-        except Exception as error:  # one item must not stop the others, nor come back at each start
-            log.error("job_item_failed", job=job.id, exc_info=error)
-            self._record(ItemResult(job.id, item, "failed", type(error).__name__))
+    # --- one turn
 
-    def _record(self, result: ItemResult) -> None:
-        with suppress(Conflict):  # another node was first
-            self._store.apply(Change(item=result))
+    def _turn(self, job: Job, stopping: Callable[[], bool]) -> Rest | None:
+        """Do some items of a job; return how long it rests now, ``None``: it is over, or somebody has halted it."""
+        for _ in range(TURN_ITEMS):
+            if job.state != "open":
+                self._forget(job.id)
+                return None
+            if not self._is_ours(job):
+                self._left.pop(job.id, None)  # who runs it does them
+                return Rest(LOOK_AGAIN, "elsewhere")
+            left = self._left_of(job)
+            if not left:
+                self._finish(job)
+                return None
+            rest = self._rest(job)
+            if rest is not None and rest.time > timedelta(0):
+                return rest
+            if stopping():
+                break
+            if rest is None:  # else its state has changed: look again
+                self._do(job, left)
+                if left and (rest := self._pace(job)) is not None:
+                    return rest
+            job = self._book.find(job.id) or replace(job, state="done")  # it is gone
+        return Rest(timedelta(0), "pace")
 
-    def _event(self, job: Job, kind: EventKind, reason: str = "") -> Event:
+    def _left_of(self, job: Job) -> deque[str]:
+        """Return the items that come next, some of them; none: all of the job are done."""
+        left = self._left.setdefault(job.id, deque())
+        if not left:
+            left.extend(one.item for one in self._book.items(job.id, results=(LEFT,), limit=TURN_ITEMS))
+        return left
+
+    def _do(self, job: Job, left: deque[str]) -> None:
+        result = self._items.run(job, left[0])
+        left.popleft()  # now: while the store is away it is left
+        if result != "skipped":
+            self._keep_pace(job)
+
+    def _is_ours(self, job: Job) -> bool:
+        """Tell whether this node runs the job. The lease is renewed long before it ends."""
+        if self._node is None:
+            return True
         now = self._clock()
-        return Event(kind, now, due_at=now, reason=reason, actor=job.actor, job_id=job.id)
+        if now < self._leased.get(job.id, now) - LEASE / 2:
+            return True
+        ours = self._book.take(job.id, self._node, LEASE)
+        if ours:
+            self._leased[job.id] = now + LEASE
+        return ours
 
-    def _delivery(self, item: str) -> Delivery:
-        delivery = self._store.delivery(item)
-        if delivery is None:
-            raise Undone("there is no such delivery")
-        if delivery.state is State.SENDING:
-            raise Undone("it is being sent; if no daemon runs, the next start settles it", "sending")
-        return delivery
+    def _rest(self, job: Job) -> Rest | None:
+        """Return how long the next item has to wait; no time at all: the job itself has changed."""
+        if job.canary and not job.canary_passed and (rest := self._canary(job)) is not None:
+            return rest
+        return self._pace(job)
 
-    def _resend(self, job: Job, item: str) -> None:
-        delivery = self._delivery(item)
-        if delivery.payload_id is None or delivery.destination is None:
-            raise Undone("there are no bytes to send: replay plans them anew")
-        _refuse_unless(delivery, {State.DEAD}, job)
-        settlement = Settlement(delivery, self._event(job, EventKind.RESENT))
-        self._store.apply(Change(settlements=(settlement,), item=ItemResult(job.id, item, "done")))
-        self._wake([delivery.destination])
+    def _pace(self, job: Job) -> Rest | None:
+        ahead = self._next.get(job.id, self._clock()) - self._clock()
+        if ahead <= timedelta(0):
+            return None
+        return Rest(min(ahead, self._pause_between(job)), "pace")  # a clock that was put back halts nothing
 
-    def _close(self, job: Job, item: str) -> None:
-        delivery = self._delivery(item)
-        how = ClosedAs(job.arguments["as"])
-        settlement = Settlement(delivery, self._event(job, EventKind.CLOSED, how))
-        self._store.apply(Change(settlements=(settlement,), item=ItemResult(job.id, item, "done")))
+    def _keep_pace(self, job: Job) -> None:
+        now, pause = self._clock(), self._pause_between(job)
+        due = self._next.get(job.id, now)
+        # Counted from when the item should have been, so that the rate is met; nothing is made up for after a rest.
+        self._next[job.id] = (due if now < due + pause else now) + pause
 
-    # --- replay
+    def _pause_between(self, job: Job) -> timedelta:
+        rate = job.rate or self._rate
+        return timedelta(0) if rate is None else timedelta(seconds=1) / rate
 
-    def _replay(self, job: Job, item: str) -> None:
-        record = self._store.message(item)
-        if record is not None and record.verdict == "rejected":
-            self._replay_rejected(job, item, record)
-            return
-        old = self._delivery(item)
-        # Only these are closed by the replay, so that of two jobs for the same delivery one is fenced off.
-        _refuse_unless(old, {State.WAITING, State.DEAD}, job)
-        self._plan_anew(job, old)
+    def _finish(self, job: Job) -> None:
+        self._forget(job.id)
+        if self._book.steer(Steering(job.id, "done", "hub", "", self._clock())):
+            progress = self._book.progress([job.id]).get(job.id, {})
+            log.info("job_finished", job=job.id, count=sum(progress.values()), failed=progress.get("failed", 0))
 
-    def _replan(self, job: Job, item: str) -> None:
-        old = self._delivery(item)
-        # Attempts count anew after a resend; only without any event was certainly nothing ever sent.
-        if old.state is not State.WAITING or old.revision:
-            raise Undone(
-                f"it is {old.state} after {old.attempts} attempts: replan is for what was never sent", "skipped"
-            )
-        self._plan_anew(job, old)
+    def _forget(self, id_: str) -> None:
+        self._next.pop(id_, None)
+        self._left.pop(id_, None)
+        self._leased.pop(id_, None)
 
-    def _plan_anew(self, job: Job, old: Delivery) -> None:
-        """Plan a delivery's message with today's snapshot; what takes its place and its end are one transaction."""
-        record = self._store.message(old.message_id)
-        if record is None:
-            raise Undone("its message is gone")
-        incoming, received_id = self._incoming(record)
-        plan = self._planning().inspect(replace(incoming, plan_id=new_id(), planned_at=self._clock()))
-        if isinstance(plan, Rejection):
-            raise Undone(f"today it is rejected: {plan.code}")
-        chosen = _replacements(old, plan, record, again="again" in job.arguments)
-        if not chosen:
-            raise Undone("today's routes lead nowhere else than where it was delivered")
-        if job.kind == "replan" and self._says_the_same(old, chosen, incoming):
-            raise Undone("its plan has not changed", "skipped")
-        payloads, deliveries = deliveries_of(incoming, plan, received_id, chosen)
-        closes = old.state in (State.WAITING, State.DEAD)
-        superseded = Settlement(old, self._event(job, EventKind.CLOSED, ClosedAs.SUPERSEDED))
-        dead = [one for one in deliveries if one.state is State.DEAD]
-        ids = " ".join(one.id for one in deliveries)
-        result = ItemResult(job.id, old.id, "failed" if dead else "done", f"{ids} {dead[0].reason}" if dead else ids)
-        self._store.apply(
-            Change(
-                settlements=(superseded,) if closes else (),
-                deliveries=tuple(replace(one, replay_of=old.id, due_at=self._clock()) for one in deliveries),
-                message_id=record.id,
-                payloads=tuple(payloads),
-                item=result,
-            )
-        )
-        self._wake({one.destination for one in deliveries if one.destination})
+    # --- the canary
 
-    def _says_the_same(self, old: Delivery, chosen: Collection[Planned], incoming: Incoming) -> bool:
-        """Tell whether a new plan is the old one: one delivery, to the same place, of the same bytes."""
-        payload = self._store.payload(old.payload_id) if old.payload_id else None
-        if payload is None or len(chosen) != 1:
-            return False
-        (one,) = chosen
-        new = one.heading
-        return (
-            not one.reason
-            and (new.destination, new.route, new.order_key) == (old.destination, old.route, old.order_key)
-            and (incoming.body if one.body is None else one.body) == payload.body
-            and (one.content_type, dict(one.headers)) == (payload.media_type, dict(payload.headers))
-        )
+    def _canary(self, job: Job) -> Rest | None:
+        """Look at those that went first: wait for them, let the others follow, or pause the job."""
+        tried = self._book.items(job.id, results=("done", "failed"), after=job.canary_from - 1, limit=job.canary)
+        for one in tried:
+            if (why := self._failure(one)) is not None:
+                self._pause(job, why)
+                return Rest(timedelta(0), "canary")
+        if len(tried) < job.canary:
+            return None  # another one goes first
+        if not all(delivery.state is State.DELIVERED for one in tried for delivery in self._made(one)):
+            return Rest(LOOK_AGAIN, "canary")
+        self._book.pass_canary(job.id)
+        log.info("job_canary_delivered", job=job.id, count=len(tried))
+        return Rest(timedelta(0), "canary")
 
-    def _replay_rejected(self, job: Job, item: str, record: MessageRecord) -> None:
-        incoming, _ = self._incoming(record)
-        fresh = replace(incoming, id=MessageId(""), received_at=None)
-        receipt = self._intake.accept(fresh, parent_id=record.id)
-        self._record(ItemResult(job.id, item, "done", receipt.message_id))
+    def _failure(self, one: JobItem) -> str | None:
+        """Return why a canary has failed, ``None``: it has not, or not yet."""
+        if one.result == "failed":
+            return f"the canary {one.item} failed: {one.detail}"
+        made = list(self._made(one))
+        if not made:
+            return f"the canary {one.item} is gone"
+        for delivery in made:
+            if delivery.state in (State.DEAD, State.CLOSED):
+                return f"the canary {delivery.id} is {delivery.state}: {delivery.reason}"
+        return None
 
-    def _incoming(self, record: MessageRecord) -> tuple[Incoming, str]:
-        """Return a message as it came in, and the id of its original bytes."""
-        found = kept(self._store, record)
-        if found is None:
-            raise Undone("its original bytes are erased")
-        return found
+    def _made(self, one: JobItem) -> Iterator[Delivery]:
+        """Yield the deliveries that are on their way because of an item: itself, what replaces it, or of a message."""
+        for id_ in one.detail.split() or [one.item]:
+            if (delivery := self._store.delivery(id_)) is not None:
+                yield delivery
+            elif (record := self._store.message(id_)) is not None:
+                yield from record.deliveries
 
-
-def _refuse_unless(delivery: Delivery, states: Collection[State], job: Job) -> None:
-    """Leave alone what needs nothing, unless the operator has said --again."""
-    if delivery.state not in states and "again" not in job.arguments:
-        raise Undone(f"it is {delivery.state}", "skipped")
-
-
-def _replacements(old: Delivery, plan: Plan, record: MessageRecord, *, again: bool) -> list[Planned]:
-    """Return which deliveries of a new plan take the place of the old one.
-
-    The one to the same destination; if the new plan has none, those to other destinations. None goes where another
-    delivery of the message is on its way or has arrived, unless ``again`` is said.
-    """
-    same = [one for one in plan.deliveries if old.destination and one.heading.destination == old.destination]
-    busy = {one.destination for one in record.deliveries if one.state not in OVER and one.id != old.id}
-    return [one for one in same or plan.deliveries if again or one.heading.destination not in busy]
+    def _pause(self, job: Job, why: str) -> None:
+        self._forget(job.id)
+        if self._book.steer(Steering(job.id, "paused", "hub", why, self._clock())):
+            log.warning("job_paused", job=job.id, reason="canary")

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from functools import lru_cache
 from json import JSONEncoder
 from pathlib import Path
 from types import TracebackType
@@ -177,11 +178,16 @@ def _redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
     name = event.pop("event", "")
     shown: EventDict = {"event": _safe(name) if isinstance(name, _Format) or _is_event(name) else _masked(name)}
     for key, value in event.items():
-        if _KEY.fullmatch(key):
+        if _is_key(key):
             shown[key] = _shown(key, value)
         else:  # keys may come from a document too, by ``**``
             shown["redacted_key"] = _masked(key)
     return shown
+
+
+@lru_cache(1000)  # they are few, unless a document brings them
+def _is_key(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None
 
 
 def _is_event(name: object) -> bool:
@@ -209,7 +215,10 @@ def _fits(key: str, value: str) -> bool:
 
 def _safe(text: str) -> str:
     """Return at most 200 characters, with all that steers a terminal or breaks a line written out."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text)[:TEXT_MAX])
+    shown = str(text)[:TEXT_MAX]
+    if shown.isascii() and shown.isprintable():  # as nearly all are
+        return shown
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)
 
 
 def _masked(value: object) -> str:

@@ -6,12 +6,11 @@ Values only. Everything that may hold a citizen's data is ``repr=False``, so tha
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import NewType
+from typing import Literal, NewType
 
 import uuid_utils
 
@@ -34,10 +33,10 @@ def derived_id(origin: str, name: str) -> str:
     The time of ``origin`` is kept, so that derived ids sort beside it.
     """
     digest = hashlib.sha256(f"{origin}\n{name}".encode()).digest()
-    raw = bytearray(uuid.UUID(origin).bytes[:6] + digest[:10])
+    raw = bytearray(uuid_utils.UUID(origin).bytes[:6] + digest[:10])
     raw[6] = raw[6] & 0x0F | 0x70
     raw[8] = raw[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(raw)))
+    return str(uuid_utils.UUID(bytes=bytes(raw)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of one check: ``done``, whatever it found; ``skipped``; or ``crashed``, which proves nothing."""
+
+    name: str  # as written: "xsd", "xsd: header"
+    state: Literal["done", "skipped", "crashed"]
+    milliseconds: float | None = field(default=None, compare=False)  # how long it took; unknown before 0002
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """An attachment that travels beside the document."""
 
@@ -87,8 +95,8 @@ class Part:
 class Incoming:
     """What a listener or poller hands in, before the hub has looked at it.
 
-    ``id`` and ``received_at`` are given by the intake (a listener leaves them empty), so that inspection needs
-    neither clock nor chance. ``charset`` is what the transport claims about the body's encoding.
+    ``id``, ``received_at`` and ``sha256`` are given by the intake (a listener leaves them empty), so that inspection
+    needs neither clock nor chance, and nobody hashes twice. ``charset`` is what the transport claims of the encoding.
     """
 
     body: bytes = field(repr=False)
@@ -104,6 +112,12 @@ class Incoming:
     plan_id: str = ""  # ids of deliveries derive from it; empty: from ``id`` (a replay brings its own)
     received_at: datetime | None = None
     planned_at: datetime | None = None  # when its deliveries are planned; empty: as it is received
+    sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the body, in hexadecimal."""
+        return self.sha256 or hashlib.sha256(self.body).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

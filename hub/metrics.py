@@ -23,6 +23,21 @@ RECEIPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 ATTEMPT_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
+STATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "oldest_waiting_seconds": ("Age of the oldest message that waits for it.", ("destination",)),
+    "destination_held": ("1 for each hold that stands.", ("destination", "state")),
+    "jobs": ("Jobs that are not over.", ("kind", "state")),
+    "job_items_left": ("Items of these jobs that have no result yet.", ("kind", "state")),
+    "certificate_expiry_seconds": ("Until the certificate is over; negative after that.", ("place", "role")),
+    "alerts": ("Alerts that stand.", ("name",)),
+    "disk_free_bytes": ("Free where the store is.", ()),
+    "workers": ("XML workers that are alive.", ()),
+}
+"""What is so at the moment of asking. All series of a name are set at once, so that none outlives its cause."""
+
+Series = Mapping[tuple[str, ...], float]
+
+
 class Metrics:
     """The counters of one process, each fed by a method that is named after the fact. Safe in any thread."""
 
@@ -40,6 +55,11 @@ class Metrics:
         self._deliveries = Gauge(
             "xoev_hub_deliveries", "Deliveries in each state.", ["destination", "state"], registry=self._registry
         )
+        self._alert_failures = self._counter("alert_failures", "Times that a channel could not be told.", "channel")
+        self._states = {
+            name: Gauge(f"xoev_hub_{name}", text, labels, registry=self._registry)
+            for name, (text, labels) in STATES.items()
+        }
         self._receipt_seconds = self._histogram(
             "receipt_seconds", "From the whole message to its receipt.", "source", RECEIPT_BUCKETS
         )
@@ -75,6 +95,18 @@ class Metrics:
     def worker_died(self) -> None:
         """An XML worker ended that nobody had told to."""
         self._worker_deaths.inc()
+
+    def alert_not_told(self, channel: str) -> None:
+        """A channel could not be told of an alert."""
+        self._alert_failures.labels(channel).inc()
+
+    def set_state(self, name: str, series: Series) -> None:
+        """Show what is so now, one of ``STATES``, by its labels."""
+        gauge = self._states[name]
+        with self._lock:
+            gauge.clear()
+            for labels, value in series.items():
+                (gauge.labels(*labels) if labels else gauge).set(value)
 
     def set_deliveries(self, counts: Mapping[tuple[str, str], int]) -> None:
         """Show the store's counts by (destination, state), and no others."""

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     UNCONFIRMED = "unconfirmed"
     DECLINED = "declined"
     PAUSED = "paused"
+    CLOSED_HOURS = "closed_hours"
 
 
 class Phase(StrEnum):

@@ -8,26 +8,31 @@ the adapter, or ``NAME-in`` where one name serves both directions with two value
 from __future__ import annotations
 
 import io
-import re
-import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event as StopSignal
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
-from lxml import etree
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from hub.errors import Conflict, Rejected, Unavailable
+from hub import scalars
+from hub.errors import Conflict, HubError, Rejected, TooFast, Unavailable
 from hub.message import Finding, Header, Incoming, Message, MessageType, Outgoing, Part, Receipt
 from hub.outcome import Blocked, Deferred, Delivered, Outcome, Phase, Reason, Refused, Taken, Unclear
+from hub.probing import Look, Probed, look_at_peer
+
+if TYPE_CHECKING:  # every command that reads a configuration imports this module, few of them connect
+    import ssl
+
+    from lxml import etree
 
 __all__ = [
     "API_VERSION",
     "Accept",
+    "AcceptSoon",
     "Adapter",
     "Aside",
     "Blocked",
@@ -39,9 +44,11 @@ __all__ = [
     "Finding",
     "Flag",
     "Header",
+    "HubError",
     "Incoming",
     "Limits",
     "Listener",
+    "Look",
     "Message",
     "MessageStatus",
     "MessageType",
@@ -51,6 +58,7 @@ __all__ = [
     "Part",
     "Phase",
     "Poller",
+    "Probed",
     "Reason",
     "Receipt",
     "Refused",
@@ -60,13 +68,16 @@ __all__ = [
     "SecretRef",
     "SenderDesk",
     "Settings",
+    "SeveralAtOnce",
     "Size",
     "Step",
     "StopSignal",
     "Taken",
     "TlsSettings",
+    "TooFast",
     "Unavailable",
     "Unclear",
+    "look_at_peer",
     "parse_xml",
 ]
 
@@ -74,14 +85,14 @@ API_VERSION = 1
 
 RESERVED_IN = frozenset(
     {
-        "adapter", "max_body", "max_text", "keep_rejected", "sender", "environment", "insecure", "on_reject",
-        "rejected_by",
+        "adapter", "max_body", "max_text", "keep_rejected", "keep_accepted", "sender", "environment", "insecure",
+        "on_reject", "on_accept", "rejected_by",
     }
 )  # fmt: skip
 RESERVED_OUT = frozenset(
     {
         "adapter", "like", "environment", "retry", "on_unclear", "max_in_flight", "ordered_by", "steps", "timeout",
-        "max_reply", "accepts", "confirm", "insecure",
+        "max_reply", "accepts", "confirm", "open", "maintenance", "insecure",
     }
 )  # fmt: skip
 """Keys that belong to the hub. A plugin whose settings have a field of one of these names is refused."""
@@ -95,37 +106,7 @@ class Settings(BaseModel):
     Scalars arrive as text; use the types below (or int, str, Literal, Path-like str) for the fields.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {"B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
-
-
-def _duration(value: object) -> object:
-    match = re.fullmatch(r"([0-9]{1,9})(ms|s|m|h|d)", value, re.ASCII) if isinstance(value, str) else None
-    if match is None:
-        if isinstance(value, timedelta):
-            return value
-        raise ValueError(f"expected a duration such as 30s, 5m, 1h or 4d, got {value!r}")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
-
-
-def _size(value: object) -> object:
-    match = re.fullmatch(r"([0-9]{1,9})(B|kB|KB|MB|GB)", value, re.ASCII) if isinstance(value, str) else None
-    if match is None:
-        if isinstance(value, int):
-            return value
-        raise ValueError(f"expected a size such as 64kB, 50MB or 1GB, got {value!r}")
-    return int(match[1]) * _SIZES[match[2]]
-
-
-def _flag(value: object) -> object:
-    if value in ("true", "false"):
-        return value == "true"
-    if isinstance(value, bool):
-        return value
-    raise ValueError(f"expected true or false, got {value!r}")
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +137,9 @@ def _as_text(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), _as_text("^[0-9]{1,9}(ms|s|m|h|d)$")]
-Size: TypeAlias = Annotated[int, BeforeValidator(_size), _as_text("^[0-9]{1,9}(B|kB|KB|MB|GB)$")]
-Flag: TypeAlias = Annotated[bool, BeforeValidator(_flag), _as_text("^(true|false)$")]
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(scalars.duration), _as_text("^[0-9]{1,9}(ms|s|m|h|d)$")]
+Size: TypeAlias = Annotated[int, BeforeValidator(scalars.size), _as_text("^[0-9]{1,9}(B|kB|KB|MB|GB)$")]
+Flag: TypeAlias = Annotated[bool, BeforeValidator(scalars.flag), _as_text("^(true|false)$")]
 Secret: TypeAlias = Annotated[SecretRef, BeforeValidator(_secret), _as_text("^(env|file):.")]
 
 
@@ -195,13 +176,19 @@ class MessageStatus:
 
 
 class SenderDesk(Protocol):
-    """What a listener may ask of the hub on behalf of an authenticated sender."""
+    """What a source may ask of the hub on behalf of an authenticated sender."""
 
     def status(self, sender: str, message_id: str) -> MessageStatus | None:
         """Return the state of the sender's own message, ``None`` for anybody else's."""
 
     def reply(self, sender: str, message_id: str, delivery_id: str) -> tuple[bytes, str] | None:
         """Return the procedure's stored reply and its media type, if there is one."""
+
+    def receipt(self, incoming: Incoming, receipt: Receipt) -> bytes | None:
+        """Return the standard's own receipt of a message that is on disk; the same for a repetition.
+
+        ``None``: its standard has none, or it cannot be built. Raises ``Unavailable``: not now; hand in again.
+        """
 
     def count(self, source: str, code: str) -> None:
         """Count a refusal that leaves no record (401, 404, 415 …)."""
@@ -275,7 +262,8 @@ class Context:
     service: str | None = None
     sender: str | None = None  # of a source with one fixed sender
     on_reject: str = "problem"  # of a source: problem | standard | both; the second is ``Rejected.document``
-    desk: SenderDesk | None = None  # for listeners
+    on_accept: str = "receipt"  # of a source: receipt | standard; the second is ``SenderDesk.receipt``
+    desk: SenderDesk | None = None  # for sources
     room: Room = NO_LIMIT  # for sources
     server_tls: Callable[[TlsSettings], ssl.SSLContext] | None = None  # for listeners
 
@@ -286,7 +274,7 @@ Accept: TypeAlias = Callable[[Incoming], Receipt]
 """Takes over responsibility for a message; returns only when it is on disk.
 
 Raises ``Rejected`` (the sender must act), ``Conflict`` (other content under the same identity) or ``Unavailable``
-(the sender may try again).
+(the sender may try again; ``TooFast``, one of these, says when).
 """
 
 Step: TypeAlias = Callable[[Outgoing], Outgoing]
@@ -295,6 +283,17 @@ Step: TypeAlias = Callable[[Outgoing], Outgoing]
 Pure: the same input gives the same bytes, hence time and identity come from ``outgoing.message`` and never from the
 clock. Raises ``Rejected``.
 """
+
+
+class AcceptSoon(Protocol):
+    """What an ``Accept`` may have besides, as that of a running hub has."""
+
+    def soon(self, incoming: Incoming, done: Callable[[Receipt | HubError], None]) -> None:
+        """Take over responsibility together with what comes at the same time, in threads of the hub.
+
+        ``done`` is called once, perhaps before this returns, in whatever thread: with the receipt once the message is
+        on disk, or with what ``Accept`` would raise. It must not block. For small messages.
+        """
 
 
 class OutboundAdapter(Protocol):
@@ -308,6 +307,17 @@ class OutboundAdapter(Protocol):
 
     def close(self) -> None:
         """Release everything. Safe to call twice, and after a failed ``open``."""
+
+
+@runtime_checkable
+class SeveralAtOnce(Protocol):
+    """What an outbound adapter may have besides: its peer takes several in the time of one.
+
+    ``deliver_all`` is asked instead of ``deliver`` then. Each of them counts in ``max_in_flight``.
+    """
+
+    def deliver_all(self, several: Sequence[Outgoing]) -> Sequence[Outcome]:
+        """Try each once, by its own ``deadline``, and say how each ended, in their order."""
 
 
 class Listener(Protocol):
@@ -325,6 +335,7 @@ class Poller(Protocol):
 
 
 Factory: TypeAlias = Callable[[Any, Context], Any]
+Judge: TypeAlias = Callable[[Any, Context], Iterable[tuple[tuple[str, ...], str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +344,9 @@ class Adapter:
 
     Exactly one of ``outbound``, ``listener`` and ``poller`` is a function ``f(settings, context)`` without side
     effects. ``check(settings, context)`` yields (key path, text) for problems that can be seen without a network. A
-    text that begins with ``warning: `` is advice.
+    text that begins with ``warning: `` is advice. ``prove`` does the same for what takes a large library or much time
+    to see: a command that builds no endpoint, such as ``explain``, does without. What either of them reads by
+    ``context.read`` is part of the snapshot, so ``check`` reads no less than ``prove``.
     ``placeholders`` are names in braces that the adapter itself fills at run time, such as ``{delivery_id}``.
     """
 
@@ -343,7 +356,8 @@ class Adapter:
     outbound: Factory | None = None
     listener: Factory | None = None
     poller: Factory | None = None
-    check: Callable[[Any, Context], Iterable[tuple[tuple[str, ...], str]]] | None = None
+    check: Judge | None = None
+    prove: Judge | None = None
     placeholders: frozenset[str] = frozenset()
 
     @property

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hub.plugin import API_VERSION, RESERVED_IN, RESERVED_OUT, Adapter, Context, Settings
+from hub.installed import entries, origin
+from hub.plugin import API_VERSION, RESERVED_IN, RESERVED_OUT, Adapter, Context, Judge, Settings
 
 T = TypeVar("T")
 
@@ -71,12 +72,12 @@ def list_adapters() -> tuple[Plugin, ...]:
 
 def adapter_names() -> frozenset[str]:
     """Return the names of the adapters that packages offer. Imports none of them."""
-    return frozenset(_plain(entry.name) for entry in entry_points(group=ADAPTERS))
+    return frozenset(_plain(entry.name) for entry in entries(ADAPTERS))
 
 
 def step_names() -> frozenset[str]:
     """Return the names of the steps that packages offer. Imports none of them."""
-    return frozenset(entry.name for entry in entry_points(group=STEPS))
+    return frozenset(entry.name for entry in entries(STEPS))
 
 
 def find_step(name: str) -> str:
@@ -85,7 +86,7 @@ def find_step(name: str) -> str:
     Raises:
         LookupError: No package offers it, or more than one does.
     """
-    distinct = {(entry.module, entry.attr, _origin(entry)) for entry in entry_points(group=STEPS) if entry.name == name}
+    distinct = {(entry.module, entry.attr, origin(entry)) for entry in entries(STEPS) if entry.name == name}
     match sorted(distinct):
         case [(module, attribute, _)]:
             return f"{module}:{attribute}"
@@ -98,16 +99,23 @@ def find_step(name: str) -> str:
             raise LookupError(f"step {name!r} is offered more than once: {packages}")
 
 
-def check_settings(adapter: Adapter, settings: Any, context: Context) -> tuple[tuple[tuple[str, ...], str], ...]:
-    """Return what the adapter's own check says of validated settings; a check that fails is a problem itself."""
-    check = adapter.check
-    if check is None:
-        return ()
-    told = _attempt(lambda: [(tuple(map(str, path)), str(text)) for path, text in check(settings, context)])
-    if isinstance(told, BaseException):
-        # The text of somebody's bug may quote anything, so only its kind is shown.
-        return (((), f"the check of adapter {adapter.name!r} failed: {type(told).__name__}"),)
-    return tuple(told)
+def check_settings(
+    adapter: Adapter, settings: Any, context: Context, *, thorough: bool = True
+) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Return what the adapter's own checks say of validated settings; a check that fails is a problem itself."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    for judge in (adapter.check, adapter.prove if thorough else None):
+        if judge is not None:
+            told = _attempt(partial(_told, judge, settings, context))
+            if isinstance(told, BaseException):
+                # The text of somebody's bug may quote anything, so only its kind is shown.
+                return (*found, ((), f"the check of adapter {adapter.name!r} failed: {type(told).__name__}"))
+            found += told
+    return tuple(found)
+
+
+def _told(judge: Judge, settings: Any, context: Context) -> list[tuple[tuple[str, ...], str]]:
+    return [(tuple(map(str, path)), str(text)) for path, text in judge(settings, context)]
 
 
 def read_settings(adapter: Adapter, values: Mapping[str, Any]) -> Settings | ValidationError | str:
@@ -135,14 +143,14 @@ def _plain(entry: str) -> str:
 @cache
 def _offered(name: str) -> tuple[Plugin, ...]:
     wanted = {name, *(name + suffix for suffix in _DIRECTIONS)}
-    entries = [entry for entry in entry_points(group=ADAPTERS) if entry.name in wanted]
+    found = [entry for entry in entries(ADAPTERS) if entry.name in wanted]
     # A folder that stands on the path twice shows its entry points twice.
-    distinct = {(entry.name, entry.value, _origin(entry)): entry for entry in entries}
+    distinct = {(entry.name, entry.value, origin(entry)): entry for entry in found}
     return _without_twins(_load(entry, name) for entry in distinct.values())
 
 
 def _load(entry: EntryPoint, name: str) -> Plugin:
-    distribution, version = _origin(entry)
+    distribution, version = origin(entry)
     plugin = Plugin(name, "", distribution, version, None, None, None)
     value = _attempt(entry.load)
     if isinstance(value, BaseException):
@@ -194,7 +202,3 @@ def _refused_as_twin(one: Plugin, offering: Sequence[Plugin]) -> Plugin:
 
 def _names(plugins: Iterable[Plugin]) -> str:
     return ", ".join(sorted({f"{plugin.distribution} {plugin.version}" for plugin in plugins}))
-
-
-def _origin(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import socket
 import subprocess
@@ -20,19 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from hub import wire
-from hub.blame import Blame, Progress
+from hub.blame import Blame
 from hub.deployment import Deployment
 from hub.errors import ConfigError, Problem, Unavailable
 from hub.inspection import Plan, Rejection
 from hub.log import get_log
 from hub.message import Finding, Incoming
+from hub.page import Page
 from hub.spool import Spool
+from hub.workerend import Worker
 
 log = get_log(__name__)
 
 START_SECONDS = 120  # generating the bindings of a large standard takes a while
-DOCUMENT_SECONDS = 5.0  # for a document, and
-MEGABYTE_SECONDS = 0.2  # for each megabyte of it
+STAND_IN_SECONDS = 0.5  # how long a document waits for a standing worker before another one is asked for
 IDLE_WORKER_SECONDS = 20  # how long a document waits for a worker before its sender is told to come again
 MEMORY_BYTES = 1 << 30
 
@@ -67,55 +69,11 @@ class Proof:
     warnings: tuple[Problem, ...]
 
 
-class Worker:
-    """The daemon's end of one worker process. An ``extra`` one is there for one large document and ends with it."""
-
-    def __init__(self, pid: int, sock: socket.socket, *, extra: bool) -> None:
-        self.pid, self.extra = pid, extra
-        self._sock = sock
-
-    def inspect(
-        self, incoming: Incoming, more: Mapping[str, Any], progress: Progress, spool: Spool
-    ) -> Rejection | None:
-        """Inspect one document, of which ``more`` is known; what the worker tells is kept in ``progress`` as it comes.
-
-        Raises:
-            wire.Closed, TimeoutError: The worker died, or takes too long.
-            wire.Spoiled: A spool file cannot be written or read.
-        """
-        allowed = DOCUMENT_SECONDS + MEGABYTE_SECONDS * len(incoming.body) / 1_000_000
-        head, blobs = wire.pack_incoming(incoming)
-        self._sock.settimeout(DOCUMENT_SECONDS)
-        wire.send(self._sock, {"incoming": head, **more}, blobs, spool)
-        while not progress.complete:
-            self._sock.settimeout(allowed)  # for the verdict, and anew for each destination's steps
-            answer, contents = wire.receive(self._sock)
-            if "taken" in answer:
-                progress.taken = True
-            elif "rejection" in answer:
-                progress.rejection = wire.REJECTION.validate_python(answer["rejection"])
-                if not answer["told"]:
-                    return progress.rejection
-            elif "document" in answer:
-                assert progress.rejection is not None
-                return replace(progress.rejection, document=contents[0] if contents else None)
-            elif "verdict" in answer:
-                progress.verdict = wire.VERDICT.validate_python(answer["verdict"])
-            elif "planned" in answer:
-                body = contents[0] if contents else None
-                progress.planned.append(wire.PLANNED.validate_python({**answer["planned"], "body": body}))
-            else:
-                raise wire.Spoiled
-        return None
-
-    def close(self) -> None:
-        self._sock.close()
-
-
 class _Set:
     """The daemon's end of one worker set: the process, and the hatch through which its workers come."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, spool: Spool) -> None:
+        self._spool = spool
         control, their_control = socket.socketpair()
         self.hatch, their_hatch = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with control, their_control, their_hatch:
@@ -138,7 +96,7 @@ class _Set:
         """Wait for the next word: a new worker, the pid of one that ended, or ``None`` when the set has ended."""
         while True:
             try:
-                told, fds, _, _ = socket.recv_fds(self.hatch, 1024, 1)
+                told, fds, _, _ = socket.recv_fds(self.hatch, 1024, 2)
             except OSError:
                 return None
             if not told:
@@ -146,8 +104,12 @@ class _Set:
             word = json.loads(told)
             if "ended" in word:
                 return int(word["ended"])
-            if fds:
-                return Worker(word["worker"], socket.socket(fileno=fds[0]), extra=word["extra"])
+            if len(fds) == 2:
+                with os.fdopen(fds[1], "rb"):
+                    page = Page(fds[1])
+                return Worker(word["worker"], socket.socket(fileno=fds[0]), page, self._spool, extra=word["extra"])
+            for descriptor in fds:
+                os.close(descriptor)
             log.error("worker_not_taken_in", worker=str(word["worker"]))  # no file descriptor is left for it
 
     def kill(self, worker: Worker) -> None:
@@ -185,15 +147,17 @@ def _prove(control: socket.socket, order: Order) -> Proof:
         head["deployment"] = wire.pack_deployment(order.deployment)
     head["names" if order.files else "read"] = list(order.files or order.read)
     control.settimeout(START_SECONDS)
+    line = wire.Line(control)
     try:
-        wire.send(control, head, list((order.files or order.read).values()))
-        answer, contents = wire.receive(control)
+        line.send(head, list((order.files or order.read).values()))
+        frame = line.receive()
     except (wire.Closed, TimeoutError) as error:
         raise Unavailable("the worker set ended before it was ready") from error
+    answer = frame.json()
     if "problems" in answer:
         raise ConfigError([wire.PROBLEM.validate_python(problem) for problem in answer["problems"]])
     warnings = tuple(wire.PROBLEM.validate_python(problem) for problem in answer.get("warnings", ()))
-    read = dict(zip(answer["names"], contents, strict=True)) if "names" in answer else order.files
+    read = dict(zip(answer["names"], frame.contents(), strict=True)) if "names" in answer else order.files
     return Proof(answer["ready"], read, warnings)
 
 
@@ -215,7 +179,7 @@ class Pool:
         self._spool = Spool(order.state_dir)
         self._lock = threading.Condition()
         self._workers: set[Worker] = set()
-        self._set = _Set(order)
+        self._set = _Set(order, self._spool)
         self.proof = self._set.proof
         self._order = replace(order, files=self.proof.files, read={})
         self._thread = threading.Thread(target=self._take_in, name="workers", daemon=True)
@@ -231,8 +195,8 @@ class Pool:
         """How many standing workers are there, busy or idle."""
         return len(self._workers)
 
-    def inspect(self, incoming: Incoming) -> Plan | Rejection:
-        """Inspect a document in a worker process.
+    def inspect(self, incoming: Incoming, on_stall: Callable[[], None] = lambda: None) -> Plan | Rejection:
+        """Inspect a document in a worker process. ``on_stall`` is called at most once, should it take long.
 
         A document that kills two workers before the verdict, or takes too long twice, is rejected
         (``inspection_failed``); steps that do so make their own delivery dead, and the others go on. A large one (above
@@ -241,7 +205,7 @@ class Pool:
         Raises:
             Unavailable: No worker is there in time, or no spool file can be written.
         """
-        return self._order_of_size(incoming, {})
+        return self._order_of_size(incoming, {}, on_stall)
 
     def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
         """Return a rejection that the daemon has decided in the standard's own form; ``None``: there is none.
@@ -253,46 +217,49 @@ class Pool:
         result = self._order_of_size(incoming, {"rejected": head})
         return result.document if isinstance(result, Rejection) else None
 
-    def _order_of_size(self, incoming: Incoming, more: Mapping[str, Any]) -> Plan | Rejection:
+    def _order_of_size(
+        self, incoming: Incoming, more: Mapping[str, Any], on_stall: Callable[[], None] = lambda: None
+    ) -> Plan | Rejection:
         if len(incoming.body) <= wire.BLOB_BYTES_MAX:
-            return self._inspect(incoming, more, self._take)
+            return self._inspect(incoming, more, self._take, on_stall)
+        on_stall()
         if not self._large.acquire(timeout=IDLE_WORKER_SECONDS):
             raise Unavailable("other large documents are in work")
         try:
-            return self._inspect(incoming, more, self._take_extra)
+            return self._inspect(incoming, more, self._take_extra, lambda: None)
         finally:
             self._large.release()
 
-    def _inspect(self, incoming: Incoming, more: Mapping[str, Any], take: Callable[[], Worker]) -> Plan | Rejection:
+    def _inspect(
+        self, incoming: Incoming, more: Mapping[str, Any], take: Callable[[], Worker], on_stall: Callable[[], None]
+    ) -> Plan | Rejection:
         blame = Blame()
         while True:
-            progress = Progress()
             worker = take()
             try:
-                rejection = worker.inspect(incoming, {"skip": blame.skip, **more}, progress, self._spool)
+                result = worker.inspect(incoming, {"skip": blame.skip, **more}, on_stall)
             except wire.Spoiled:
                 self._discard(worker)
-                if progress.rejection is not None:
-                    return progress.rejection
+                if worker.rejection is not None:
+                    return worker.rejection
                 raise Unavailable("a spool file cannot be written or read") from None
             except (wire.Closed, TimeoutError) as error:
                 self._on_death()
-                self._discard(worker)
                 name = type(error).__name__
-                log.warning("worker_died", message=incoming.id, destination=progress.current(), error=name)
-                if progress.rejection is not None:  # it died of telling it in the standard's form
-                    return progress.rejection
-                if blame.note(progress):
+                log.warning("worker_died", message=incoming.id, destination=worker.page.destination, error=name)
+                guilty = worker.rejection is None and blame.note(worker.page)
+                self._discard(worker)
+                if worker.rejection is not None:  # it died of telling it in the standard's form
+                    return worker.rejection
+                if guilty:
                     return Rejection("inspection_failed", (Finding("worker_lost"),), snapshot=self.proof.digest)
+                on_stall()
                 continue
             if worker.extra:
                 worker.close()
             else:
                 self._idle.put(worker)
-            if rejection is not None:
-                return rejection
-            assert progress.verdict is not None
-            return Plan(progress.verdict, tuple(progress.planned))
+            return result
 
     def close(self) -> None:
         """End all workers; documents in work are lost to their callers as ``Unavailable``."""
@@ -304,14 +271,12 @@ class Pool:
                 waiting.get_nowait().close()
 
     def _take(self) -> Worker:
-        deadline = time.monotonic() + IDLE_WORKER_SECONDS
+        """Return an idle worker, or one that stands in for them: all may be at documents that take long."""
         while not self._closed.is_set():
             try:
-                worker = self._idle.get(timeout=min(max(deadline - time.monotonic(), 0), 1.0))
+                worker = self._idle.get(timeout=STAND_IN_SECONDS)
             except queue.Empty:
-                if time.monotonic() >= deadline:
-                    raise Unavailable("no worker is free") from None
-                continue
+                return self._take_extra()
             if worker in self._workers:
                 return worker
             worker.close()  # it ended while it was idle
@@ -327,7 +292,7 @@ class Pool:
                 if asked is not self._set:  # a set that died took the wish with it
                     asked = self._set
                     asked.ask_extra()
-        raise Unavailable("no worker comes for a large document")
+        raise Unavailable("no worker is free, and none comes")
 
     def _discard(self, worker: Worker) -> None:
         """Have a worker replaced; the document does not wait for it."""
@@ -368,7 +333,7 @@ class Pool:
             self._workers.clear()  # those at work are found dead by their documents, the idle ones by the next
         log.error("worker_set_died")
         try:
-            self._set = _Set(self._order)
+            self._set = _Set(self._order, self._spool)
         except (Unavailable, ConfigError, OSError) as error:
             log.error("worker_set_not_started", error=type(error).__name__)
         if self._closed.is_set():

@@ -16,17 +16,15 @@ from typing import Literal
 from hub.config.globs import meet, segments
 from hub.config.overlaps import Reach
 from hub.config.standards import fitting
-from hub.conversion import way
+from hub.conversion import needed, some
 from hub.deployment import Accepts, Route
 from hub.files import Files
 from hub.inspection import Rejection, Snapshot
-from hub.message import MessageType
 from hub.routetests import compare, made_of
 from hub.routing import Addressee, Leg, legs
 from hub.xml.profile import Profile
 
 Colour = Literal["red", "yellow", "green"]
-NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +106,10 @@ class _Day:
         reached: dict[str, Reached] = {}
         for route in taking:
             for leg in self._legs(route, municipality, red):
-                conversions, dead = _conversions(leg, route, profile, self._at)
+                conversions, dead = needed(leg, profile, self._at, segments(route.match.type)[2])
                 if dead:
-                    red[f"{leg.destination.name} does not accept it, and no conversion leads there: {dead}"] = None
+                    text = f"{leg.destination.name} does not accept it, and no conversion leads there"
+                    red[f"{text}: {some(dead)}"] = None
                 yellow |= dict.fromkeys(f"converted for {leg.destination.name}: {one}" for one in conversions)
                 red |= dict.fromkeys(_unknown(self._snapshot, leg, profile.standard, self._at))
                 accepts = tuple(one.type for one in _accepted(leg, self._at))
@@ -133,23 +132,6 @@ class _Day:
         if not found:
             red[f"route {route.name} leads to no destination of production"] = None
         return found
-
-
-def _conversions(leg: Leg, route: Route, profile: Profile, at: datetime) -> tuple[list[str], str]:
-    """Return the conversions that messages of a version need on a leg, and the names of those that never arrive."""
-    if not leg.destination.accepts:
-        return [], ""
-    glob = segments(route.match.type)[2]
-    needed: dict[str, None] = {}
-    dead = []
-    for name in sorted(name for name in profile.names if meet(glob, name)):
-        specs = way(leg, MessageType(profile.standard, profile.version, name), at)
-        if specs is None:
-            dead.append(name)
-        else:
-            needed |= dict.fromkeys(str(spec.conversion) for spec in specs if spec.conversion)
-    more = f" and {len(dead) - NAMES_SHOWN} more" if len(dead) > NAMES_SHOWN else ""
-    return list(needed), ", ".join(dead[:NAMES_SHOWN]) + more
 
 
 def _accepted(leg: Leg, at: datetime) -> Iterable[Accepts]:

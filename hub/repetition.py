@@ -58,7 +58,9 @@ def repeat(incoming: Incoming, digest: str, store: Store, *, main: str, stage: s
     others = _others(store.snapshot_versions(digest) or {})
     with tempfile.TemporaryDirectory(prefix="xoev-hub-") as empty:
         try:
-            deployment = hub.config.load(Path(empty, main), files=Files.frozen(Path(empty), files), stage=stage)
+            deployment = hub.config.load(
+                Path(empty, main), files=Files.frozen(Path(empty), files), stage=stage, thorough=False
+            )
             order = Order(Path(empty), main, stage, state_dir, files=files, deployment=deployment)
             result = _inspect(incoming, order)
         except ConfigError as error:
@@ -68,6 +70,20 @@ def repeat(incoming: Incoming, digest: str, store: Store, *, main: str, stage: s
         except Unavailable as error:
             return Repetition(obstacle=str(error), others=others)
     return Repetition(result, deployment, others=others)
+
+
+def kept_deployment(digest: str, store: Store, *, main: str, stage: str) -> Deployment:
+    """Return the configuration of a kept snapshot, without compiling anything.
+
+    Raises:
+        StoreError: It was not kept, or is damaged.
+        ConfigError: Today's program refuses it.
+    """
+    files = store.snapshot(digest) if digest else None
+    if files is None or main not in files:
+        raise StoreError(NO_SNAPSHOT if not digest else f"the files of snapshot {digest[:12]} were not kept")
+    with tempfile.TemporaryDirectory(prefix="xoev-hub-") as empty:
+        return hub.config.load(Path(empty, main), files=Files.frozen(Path(empty), files), stage=stage, thorough=False)
 
 
 def _inspect(incoming: Incoming, order: Order) -> Plan | Rejection:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from hub.config.lookup import destination_for
 from hub.deployment import Deployment, Destination, Match, Municipality, Route, Sender, StepSpec, Target
@@ -52,9 +53,18 @@ class Considered:
 
 def type_matches(pattern: str, type_: MessageType) -> bool:
     """Tell whether globs per segment fit; missing trailing segments are ``*``."""
-    globs = [*pattern.split("/", 2), "*", "*"][:3]
-    values = (type_.standard, type_.version, type_.name)
-    return all(fnmatchcase(value, glob) for value, glob in zip(values, globs, strict=True))
+    standard, version, name = _segments(pattern)
+    return _fits(type_.standard, standard) and _fits(type_.version, version) and _fits(type_.name, name)
+
+
+@lru_cache(maxsize=4096)
+def _segments(pattern: str) -> tuple[str, str, str]:
+    standard, version, name, *_ = *pattern.split("/", 2), "*", "*"
+    return standard, version, name
+
+
+def _fits(name: str, glob: str) -> bool:
+    return glob in ("*", name) or fnmatchcase(name, glob)  # no name has a character that means something in a glob
 
 
 class Directory:
@@ -136,7 +146,7 @@ def may_send(sender: Sender, type_: MessageType) -> bool:
 
 
 def may_address(sender: Sender, addressee: Addressee) -> bool:
-    return any(fnmatchcase(addressee.key, pattern) for pattern in sender.may_address)
+    return any(_fits(addressee.key, pattern) for pattern in sender.may_address)
 
 
 def choose(deployment: Deployment, facts: Facts) -> Route | None:
@@ -259,7 +269,7 @@ def legs(
         if environment(deployment, destination.environment) != wanted:
             left_out.append(name)
             continue
-        found[name] = Leg(destination, _steps(route, target, destination), route.allow_lossy)
+        found[name] = leg(route, target, destination)
     return tuple(found.values()), left_out
 
 
@@ -268,8 +278,9 @@ def environment(deployment: Deployment, own: str) -> str:
     return "test" if deployment.stage == "test" else own
 
 
-def _steps(route: Route, target: Target, destination: Destination) -> tuple[StepSpec, ...]:
-    return (*route.steps, *target.steps, *destination.steps)
+def leg(route: Route, target: Target, destination: Destination) -> Leg:
+    """Return the way that a route takes to one of its destinations."""
+    return Leg(destination, (*route.steps, *target.steps, *destination.steps), route.allow_lossy)
 
 
 def order_key(leg: Leg, facts: Facts) -> str | None:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -26,10 +26,11 @@ class Schedule:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(THREADS)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 30},
+            # Late is better than never: a machine that slept does at once what it has missed, and once.
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         self._numbers = itertools.count(1)
-        self._scheduler.add_listener(_report, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
+        self._scheduler.add_listener(_report, EVENT_JOB_ERROR)
 
     def every(self, seconds: float, name: str, work: Callable[[], object]) -> Callable[[], None]:
         """Run ``work`` now and then every so many seconds; return what ends that."""
@@ -52,5 +53,4 @@ class Schedule:
 
 
 def _report(event: JobExecutionEvent) -> None:
-    error = type(event.exception).__name__ if event.exception else "missed"
-    log.error("periodic_job_failed", job=event.job_id, error=error)
+    log.error("periodic_job_failed", job=event.job_id, error=type(event.exception).__name__)

@@ -8,42 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from hub import view
-from hub.delivery import Delivery, State
-from hub.intake import kept
-from hub.message import Incoming, new_id
-from hub.store.api import Audit, Control, Filter, Job, MessageRecord, Payload, PayloadInfo, PayloadRole, Store
+from hub.delivery import Delivery
+from hub.job import Job, JobKind, JobState, Steering
+from hub.message import Incoming, MessageId, new_id
+from hub.selection import Selection, select
+from hub.store.api import Audit, Control, Filter, MessageRecord, Payload, PayloadInfo, PayloadRole, Store
+from hub.store.groups_api import Note
 
 PAGE_MAX = 1000
-
-JobKind = Literal["replay", "resend", "replan", "close"]
-
-# Which deliveries a message stands for, when a message is named and not a delivery.
-MEANT: Mapping[str, frozenset[State]] = {
-    "replay": frozenset({State.DEAD}),
-    "resend": frozenset({State.DEAD}),
-    "replan": frozenset({State.WAITING}),
-    "close": frozenset({State.DEAD, State.WAITING}),
+_STEERED: Mapping[JobState, str] = {
+    "open": "resume_job",
+    "paused": "pause_job",
+    "cancelled": "cancel_job",
+    "done": "end_job",
 }
-# And which it may be, when a filter asks for a state.
-POSSIBLE: Mapping[str, frozenset[State]] = {
-    "replay": frozenset(State) - {State.SENDING},
-    "resend": frozenset({State.DEAD, State.DELIVERED, State.CLOSED}),
-    "replan": frozenset({State.WAITING}),
-    "close": frozenset({State.DEAD, State.WAITING}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What an operator's words mean: the items, and the ids that name nothing."""
-
-    items: tuple[str, ...]
-    deliveries: tuple[Delivery, ...]
-    unknown: tuple[str, ...] = ()
-    nothing: tuple[str, ...] = ()  # ids that exist but stand for no delivery that fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +35,7 @@ class Timeline:
     events: Mapping[str, Sequence[Any]]
     payloads: Sequence[PayloadInfo]
     findings: Sequence[Mapping[str, Any]]
+    replayed_as: Sequence[MessageId] = ()  # the messages that came of handing a rejected one in once more
 
 
 class Hub:
@@ -81,6 +63,7 @@ class Hub:
             {one.id: self.store.events(one.id) for one in record.deliveries},
             infos,
             self._findings(infos),
+            self.store.replays_of(record.id),
         )
 
     def _named(self, id_: str) -> tuple[MessageRecord | None, Sequence[Delivery]]:
@@ -118,6 +101,8 @@ class Hub:
 
     def incoming(self, record: MessageRecord, reason: str) -> Incoming | None:
         """Return a message as it came in; ``None`` if its bytes are erased. Audited, as every reading of a payload."""
+        from hub.intake import kept  # here, as it brings the whole inspection along and listings do without
+
         found = kept(self.store, record)
         self._audit("read_payload", f"{record.id} {PayloadRole.RECEIVED}", reason, f"{int(found is not None)} found")
         return found[0] if found else None
@@ -131,63 +116,34 @@ class Hub:
 
         ``again``: what was delivered already is meant as well.
         """
-        meant = MEANT[kind] | ({State.DELIVERED} if again else frozenset())
-        if filter_ is None:
-            return self._select_ids(kind, ids, meant, limit)
-        if filter_.state == "rejected":
-            return self._select_rejected(kind, filter_, limit)
-        if filter_.state in set(State):
-            meant = POSSIBLE[kind] & {State(filter_.state)}
-        found: list[Delivery] = []
-        after = 0
-        while page := self.store.find_deliveries(filter_, after=after, limit=PAGE_MAX):
-            found += [one for one in page if one.state in meant]
-            after = page[-1].seq
-            if limit is not None and len(found) >= limit:
-                break
-        found = found[:limit]
-        return Selection(tuple(one.id for one in found), tuple(found))
+        return select(self.store, kind, ids, filter_, limit, again=again)
 
-    def _select_rejected(self, kind: JobKind, filter_: Filter, limit: int | None) -> Selection:
-        """Return the rejected messages that a replay hands in once more."""
-        found: list[str] = []
-        after: str | None = None
-        while kind == "replay":
-            page, after = self.store.find(filter_, limit=PAGE_MAX, after=after)
-            found += [record.id for record in page]
-            if after is None:
-                break
-        return Selection(tuple(reversed(found))[:limit], ())
-
-    def _select_ids(self, kind: JobKind, ids: Sequence[str], meant: frozenset[State], limit: int | None) -> Selection:
-        items: dict[str, Delivery | None] = {}
-        unknown, nothing = [], []
-        for id_ in ids:
-            delivery = self.store.delivery(id_)
-            if delivery is not None:
-                items[id_] = delivery
-                continue
-            record = self.store.message(id_)
-            if record is None:
-                unknown.append(id_)
-            elif record.verdict == "rejected" and kind == "replay":
-                items[id_] = None
-            elif fitting := [one for one in record.deliveries if one.state in meant]:
-                items |= {one.id: one for one in fitting}
-            else:
-                nothing.append(id_)
-        chosen = dict(list(items.items())[:limit])
-        deliveries = tuple(one for one in chosen.values() if one is not None)
-        return Selection(tuple(chosen), deliveries, tuple(unknown), tuple(nothing))
+    def wish(self, kind: JobKind, reason: str, arguments: Mapping[str, str] | None = None) -> Job:
+        """Return a job as this actor may ask for it. Nothing is written yet."""
+        return Job(new_id(), kind, self._actor, reason, self._clock(), dict(sorted((arguments or {}).items())))
 
     def submit(
         self, kind: JobKind, items: Sequence[str], reason: str, arguments: Mapping[str, str] | None = None
     ) -> Job:
-        """Write down what is to be done; the daemon, or :class:`hub.jobs.Jobs` under the lock, does it."""
-        job = Job(new_id(), kind, self._actor, reason, self._clock(), tuple(items), dict(arguments or {}))
-        self.store.add_job(job)
-        self._audit(kind, f"job {job.id}, {len(items)} items", reason)
+        """Write down what is to be done; the daemon, or :class:`hub.jobs.Jobs` under the lock, does it.
+
+        Asked twice is asked once: the actor's open job of the same kind and arguments that has all of these items
+        already is returned in its place.
+        """
+        wish = self.wish(kind, reason, arguments)
+        job = self.store.jobs.add(wish, items)
+        self._audit(kind, f"job {job.id}, {len(items)} items", reason, "" if job.id == wish.id else "open already")
         return job
+
+    def steer(self, id_: str, to: JobState, reason: str) -> bool:
+        """Pause, resume or cancel a job; return whether its state allowed that."""
+        done = self.store.jobs.steer(Steering(id_, to, self._actor, reason, self._clock()))
+        self._audit(_STEERED[to], f"job {id_}", reason, "" if done else "its state does not allow that")
+        return done
+
+    def note_reading(self, what: str, reason: str) -> None:
+        """Write down that payloads are read, before they are."""
+        self._audit("read_payload", what, reason)
 
     def pause(self, destination: str, reason: str, until: datetime | None) -> None:
         """Claim nothing more for a destination; what is being sent is sent to its end."""
@@ -199,6 +155,13 @@ class Hub:
         held = self.store.release(destination, by=self._actor, now=self._clock())
         self._audit("resume", destination, reason, "released" if held else "was not held")
         return held
+
+    def note(self, fingerprint: str, text: str) -> bool:
+        """Write what is known about a group of equal failures; return whether there is such a group."""
+        known = self.store.note(Note(fingerprint, self._clock(), self._actor, text))
+        if known:
+            self._audit("note", f"group {fingerprint}", text)
+        return known
 
     def _audit(self, action: str, object_: str, reason: str, result: str = "") -> None:
         self.store.audit(Audit(self._clock(), self._actor, self._via, action, object_, reason, result))

@@ -17,9 +17,9 @@ import importlib
 import posixpath
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from types import ModuleType, TracebackType
 from typing import Any, assert_never
 
@@ -101,26 +101,34 @@ def _xslt(name: str, files: Files, programs: Programs) -> Step:
     stylesheet = transform3.Stylesheet3(name, files, programs) if newer else Stylesheet(name, files)
 
     def transform(outgoing: Outgoing) -> Outgoing:
-        body = stylesheet.apply(_parsed(outgoing.body), parameters(outgoing))
+        body = stylesheet.apply(_parsed(outgoing.body), parameters(outgoing, stylesheet.names))
         return replace(outgoing, body=body, content_type="application/xml")
 
     return transform
 
 
-def parameters(outgoing: Outgoing) -> dict[str, str]:
-    """Return what a stylesheet may know of the message beside its document; the profile's keys by their names."""
-    message = outgoing.message
-    known = {
-        "message_id": message.id,
-        "delivery_id": outgoing.delivery_id,
-        "destination": outgoing.destination,
-        "type": str(message.header.type),
-        "received_at": message.received_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "municipality": message.owner,
-        "recipient": message.recipient,
-        "sender": message.sender,
-    }
-    return {**message.header.keys, **{name: value for name, value in known.items() if value is not None}}
+_KNOWN: Mapping[str, Callable[[Outgoing], str | None]] = {
+    "message_id": lambda outgoing: outgoing.message.id,
+    "delivery_id": lambda outgoing: outgoing.delivery_id,
+    "destination": lambda outgoing: outgoing.destination,
+    "type": lambda outgoing: str(outgoing.message.header.type),
+    "received_at": lambda outgoing: _time(outgoing.message.received_at),
+    "municipality": lambda outgoing: outgoing.message.owner,
+    "recipient": lambda outgoing: outgoing.message.recipient,
+    "sender": lambda outgoing: outgoing.message.sender,
+}
+
+
+def parameters(outgoing: Outgoing, names: Iterable[str]) -> dict[str, str]:
+    """Return what a stylesheet may know by these names: of the message beside its document, and the profile's keys."""
+    keys = outgoing.message.header.keys
+    known = {name: _KNOWN[name](outgoing) for name in names if name in _KNOWN}
+    named = {name: keys[name] for name in names if name in keys}
+    return {**named, **{name: value for name, value in known.items() if value is not None}}
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _parsed(body: bytes, code: str = "transform_failed") -> etree._Element:

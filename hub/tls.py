@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hub.plugin import TlsSettings
@@ -22,8 +22,10 @@ CIPHERS = (  # of TLS 1.2; those of TLS 1.3 are good as they come
 )
 
 
-def client_context(settings: TlsSettings, base: Path) -> ssl.SSLContext:
+def client_context(settings: TlsSettings, base: Path, shown: Callable[[bytes], None] | None = None) -> ssl.SSLContext:
     """Return the context for calling a peer. With ``ca``, only what that file certifies is trusted.
+
+    ``shown`` is called with each certificate (DER) that a peer has shown and that was found good.
 
     Raises:
         OSError: A file is missing, cannot be read or does not fit the others.
@@ -36,15 +38,51 @@ def client_context(settings: TlsSettings, base: Path) -> ssl.SSLContext:
     _harden(context)
     if settings.certificate:
         _own_certificate(context, settings, base)
+    if shown is not None:
+        context.sslsocket_class = _telling(shown)
     return context
 
 
 def server_context(settings: TlsSettings, base: Path) -> ssl.SSLContext:
     """Return the context for being called. With ``client_ca``, whoever calls must show a certificate of it.
 
+    Files that are renewed on disk count from the next connection on; if they cannot be used, the last good ones do.
+
     Raises:
         OSError: A file is missing, cannot be read or does not fit the others.
     """
+    context = _server_context(settings, base)
+    context.sni_callback = _Renewing(settings, base)
+    return context
+
+
+class _Renewing:
+    """Gives each connection the certificate as it is now: OpenSSL asks here at the beginning of every handshake."""
+
+    def __init__(self, settings: TlsSettings, base: Path) -> None:
+        names = (settings.certificate, settings.key, settings.client_ca)
+        self._settings, self._base = settings, base
+        self._files = [base / name for name in names if name]
+        self._stamp = self._now()
+        self._fresh: ssl.SSLContext | None = None  # None: the listener's own is
+
+    def __call__(self, sock: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        try:
+            stamp = self._now()
+            if stamp != self._stamp:
+                self._fresh = _server_context(self._settings, self._base)
+                self._stamp = stamp
+        except OSError:
+            pass  # half of it is renewed, or it is not good: the next connection looks again
+        if self._fresh is not None:
+            sock.context = self._fresh
+
+    def _now(self) -> list[tuple[int, ...]]:
+        found = (file.stat() for file in self._files)
+        return [(one.st_mtime_ns, one.st_size, one.st_ino) for one in found]
+
+
+def _server_context(settings: TlsSettings, base: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
     if not settings.certificate:
@@ -55,6 +93,18 @@ def server_context(settings: TlsSettings, base: Path) -> ssl.SSLContext:
             context.load_verify_locations(base / settings.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def _telling(shown: Callable[[bytes], None]) -> type[ssl.SSLSocket]:
+    """Return a kind of socket that tells which certificate its peer has shown; whoever wraps one need not know."""
+
+    class Telling(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            super().do_handshake(block)
+            if der := self.getpeercert(binary_form=True):
+                shown(der)
+
+    return Telling
 
 
 def _harden(context: ssl.SSLContext) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.delivery import Delivery, Event, State
 from hub.message import Finding
-from hub.plugin import MessageStatus
-from hub.store.api import Job, MessageRecord
+
+if TYPE_CHECKING:
+    from hub.job import Job, JobItem
+    from hub.plugin import MessageStatus
+    from hub.selection import Preview
+    from hub.store.api import Audit, MessageRecord
+    from hub.store.groups_api import Group
 
 STAGES: Mapping[State, str] = {
     State.WAITING: "accepted",
@@ -47,7 +52,13 @@ def message_json(record: MessageRecord) -> dict[str, Any]:
         "snapshot": record.snapshot,
         "code": record.code,
         "parent_id": record.parent_id,
-        "deliveries": [delivery_json(one, record.values.get(one.id, {})) for one in record.deliveries],
+        "repeated": record.repeated,
+        "repeated_at": time_text(record.repeated_at),
+        "deliveries": [
+            delivery_json(one, record.values.get(one.id, {}))
+            | {"replayed_as": [other.id for other in record.deliveries if other.replay_of == one.id]}
+            for one in record.deliveries
+        ],
     }
 
 
@@ -98,8 +109,12 @@ def finding_json(finding: Finding, *, with_text: bool) -> dict[str, Any]:
     return shown
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """Return a job with the results of its items."""
+def job_json(
+    job: Job, progress: Mapping[str, int], items: Sequence[JobItem] = (), next_: int | None = None
+) -> dict[str, Any]:
+    """Return a job, how far it is, and a page of its items' results."""
+    from hub.job import LEFT, RESULTS  # few of those who show something show jobs
+
     return {
         "id": job.id,
         "kind": job.kind,
@@ -107,13 +122,71 @@ def job_json(job: Job) -> dict[str, Any]:
         "reason": job.reason,
         "created_at": time_text(job.created_at),
         "state": job.state,
-        "count": len(job.items),
-        "results": [{"item": result.item, "result": result.result, "detail": result.detail} for result in job.results],
+        "note": job.note or None,
+        "changed_by": job.changed_by or None,
+        "changed_at": time_text(job.changed_at),
+        "rate": job.rate,
+        "canary": job.canary,
+        "canary_passed": job.canary_passed if job.canary else None,
+        "count": sum(progress.values()),
+        "progress": {result: progress.get(result, 0) for result in (*RESULTS, LEFT)},
+        "results": [{"item": one.item, "result": one.result, "detail": one.detail} for one in items if one.result],
+        "next": next_,
+    }
+
+
+def preview_json(preview: Preview) -> dict[str, Any]:
+    """Return what is known of the items of a job before it begins."""
+    return {
+        "count": preview.count,
+        "first_received_at": time_text(preview.first),
+        "last_received_at": time_text(preview.last),
+        "delivered": preview.delivered,
+        "unclear": preview.unclear,
+        "groups": [
+            {"municipality": owner, "destination": to, "state": state, "reason": reason or None, "count": count}
+            for (owner, to, state, reason), count in preview.groups.items()
+        ],
+    }
+
+
+def group_json(group: Group) -> dict[str, Any]:
+    """Return a group of equal failures; ``trend`` counts by the hour, the last one last."""
+    return {
+        "fingerprint": group.fingerprint,
+        "kind": group.kind,
+        "count": group.count,
+        "first_at": time_text(group.first),
+        "last_at": time_text(group.last),
+        "trend": {"last_hour": group.trend[-1], "hour_before": group.trend[-2], "hours": list(group.trend)},
+        "reason": group.reason,
+        "phase": group.phase or None,
+        "code": group.code or None,
+        "path": group.path or None,
+        "type": group.type,
+        "destination": group.destination,
+        "example": group.example,
+        "notes": [{"at": time_text(one.at), "actor": one.actor, "text": one.text} for one in group.notes],
+    }
+
+
+def audit_json(entry: Audit) -> dict[str, Any]:
+    """Return what somebody did."""
+    return {
+        "at": time_text(entry.at),
+        "actor": entry.actor,
+        "via": entry.via,
+        "action": entry.action,
+        "object": entry.object,
+        "reason": entry.reason,
+        "result": entry.result or None,
     }
 
 
 def status_for_sender(record: MessageRecord) -> MessageStatus:
     """Return what a sender may know of its own message (INTERFACE §4)."""
+    from hub.plugin import MessageStatus  # here, as no listing needs it
+
     return MessageStatus(
         status=record.status,
         deliveries=tuple(

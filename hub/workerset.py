@@ -8,7 +8,7 @@ document, are forked when the daemon asks for them and come on top.
     control  ◀─ {"base", "main", "stage", "state_dir", "size", "memory", "strict", "deployment"?, "names" or "read"}
                 + contents: all that there is, or what was read before
              ─▶ {"ready": digest, "names"?, "warnings"} + contents   |  {"problems": […]}
-    hatch    ─▶ {"worker": pid, "extra": bool} + the daemon's end of that worker's socket  |  {"ended": pid}
+    hatch    ─▶ {"worker": pid, "extra": bool} + the daemon's end of that worker's socket, its page  |  {"ended": pid}
              ◀─ {"kill": pid}  |  {"extra": true}
 """
 
@@ -33,6 +33,7 @@ from hub.errors import Problem
 from hub.files import Files
 from hub.inspection import Snapshot
 from hub.log import configure, get_log
+from hub.page import Page
 from hub.snapshot import compile_snapshot
 from hub.spool import Spool
 from hub.xml import bindings
@@ -53,8 +54,10 @@ def main(control_fd: int, hatch_fd: int) -> None:
     configure()
     try:
         with socket.socket(fileno=control_fd) as control:
-            order, contents = wire.receive(control)
-            snapshot = _prove(control, order, contents)
+            line = wire.Line(control)
+            frame = line.receive()
+            order = frame.json()
+            snapshot = _prove(line, order, frame.contents())
         if snapshot is not None:
             bindings.prune(Path(order["state_dir"]))
             with socket.socket(fileno=hatch_fd) as hatch:
@@ -64,7 +67,7 @@ def main(control_fd: int, hatch_fd: int) -> None:
         return
 
 
-def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes]) -> Snapshot | None:
+def _prove(control: wire.Line, order: dict[str, Any], contents: list[bytes]) -> Snapshot | None:
     base = Path(order["base"])
     sys.path.append(str(base))  # steps may live beside routes.yaml; they shadow nothing that is installed
     begin = Files.frozen if "names" in order else Files.begun
@@ -77,15 +80,15 @@ def _prove(control: socket.socket, order: dict[str, Any], contents: list[bytes])
     if compiled.snapshot is not None and "names" not in order:  # what was proved before is not proved again
         problems += _apart(compiled.snapshot, files, "error" if order["strict"] else "warning")
     if compiled.snapshot is None or any(problem.level == "error" for problem in problems):
-        wire.send(control, {"problems": [asdict(problem) for problem in problems]})
+        control.send({"problems": [asdict(problem) for problem in problems]})
         return None
     answer: dict[str, Any] = {"ready": compiled.snapshot.digest}
     if "names" in order:
-        wire.send(control, answer)
+        control.send(answer)
     else:
         read = files.contents
         answer |= {"names": list(read), "warnings": [asdict(problem) for problem in problems]}
-        wire.send(control, answer, list(read.values()))
+        control.send(answer, list(read.values()))
     return compiled.snapshot
 
 
@@ -101,7 +104,7 @@ def _apart(snapshot: Snapshot, files: Files, level: str) -> list[Problem]:
     theirs.close()
     try:
         with ours:
-            return [Problem(**one) for one in wire.receive(ours)[0]["problems"]]
+            return [Problem(**one) for one in wire.Line(ours).receive().json()["problems"]]
     except wire.Closed:
         return [Problem("", 0, 0, "tests", "the process that ran the route tests died", level=level)]
     finally:
@@ -110,7 +113,7 @@ def _apart(snapshot: Snapshot, files: Files, level: str) -> list[Problem]:
 
 def _tell_what_is_wrong(theirs: socket.socket, snapshot: Snapshot, files: Files, level: str) -> None:
     found = snapshot.programs.compile() or routetests.problems(snapshot, files, level=level)
-    wire.send(theirs, {"problems": [asdict(one) for one in found]})
+    wire.Line(theirs).send({"problems": [asdict(one) for one in found]})
 
 
 class WorkerSet:
@@ -149,18 +152,20 @@ class WorkerSet:
 
     def _fork(self, *, extra: bool = False) -> None:
         ours, theirs = socket.socketpair()
+        descriptor = Page.make()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             ours.close()
             self._hatch.close()
-            _in_a_fork(parent, lambda: worker.serve(theirs, self._snapshot, self._spool))
+            _in_a_fork(parent, lambda: worker.serve(theirs, self._snapshot, self._spool, Page(descriptor)))
         theirs.close()
-        with ours:
+        with ours, os.fdopen(descriptor, "rb"):
             self._workers[pid] = self._memory + _resident(os.getpid())
             if extra:
                 self._extra.add(pid)
-            socket.send_fds(self._hatch, [json.dumps({"worker": pid, "extra": extra}).encode()], [ours.fileno()])
+            word = json.dumps({"worker": pid, "extra": extra}).encode()
+            socket.send_fds(self._hatch, [word], [ours.fileno(), descriptor])
 
     def _obey(self) -> bool:
         """Do what the daemon asks; return whether it is still there."""

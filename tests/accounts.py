@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 
@@ -28,10 +28,16 @@ class Receipt:
     sha256: str
 
 
+class Door(Protocol):
+    """Where documents are handed in: a daemon, or what stands in front of several."""
+
+    def hand_in(self, body: bytes) -> requests.Response: ...
+
+
 class Sender:
     """Hands documents in, and keeps every receipt. What got no answer is handed in again, as senders do."""
 
-    def __init__(self, hub: Daemon) -> None:
+    def __init__(self, hub: Door) -> None:
         self._hub = hub
         self._lock = threading.Lock()
         self._receipts: dict[str, Receipt] = {}

@@ -18,11 +18,11 @@ from typing import Any
 from hub.errors import Rejected
 from hub.files import Files
 from hub.message import Finding, MessageType
-from hub.xml import answers, bindings, guard, header
+from hub.xml import answers, bindings, guard, header, office
 from hub.xml.registry import Registry
 
 AT = datetime(2026, 6, 1, 10, 0, 0, 123000, tzinfo=UTC)
-OFFICE = answers.Office(
+OFFICE = office.Office(
     "dbs:030310300001", "IT-Verbund Beispielland", "poststelle@beispiel.invalid", "Beispielweg", "1", "38100", "Musterstadt"
 )  # fmt: skip
 

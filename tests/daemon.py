@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import requests
 
+from hub.loopback import free_port
 from tests.leinen import TOKENS, Leinen
-from tests.servers import free_port
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 90.0
@@ -51,7 +51,8 @@ class Daemon:
         self.admin = f"http://127.0.0.1:{(admin := free_port())}"
         self.url = f"http://127.0.0.1:{deployment.port}/v1/messages"
         self.environment = {name: text for name, text in os.environ.items() if not name.startswith("XOEV_HUB_")}
-        self.environment |= {"XOEV_HUB_ADMIN_LISTEN": f"127.0.0.1:{admin}", "XOEV_HUB_WORKERS": "2"} | environment
+        self.environment |= {"XOEV_HUB_ADMIN_LISTEN": f"127.0.0.1:{admin}", "XOEV_HUB_WORKERS": "2"}
+        self.environment |= {"XOEV_HUB_BALLAST": "1MB"} | environment  # hundreds of daemons leave their folders behind
         # The program beside these tests, whatever is installed.
         self.environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")]).strip(
             os.pathsep
@@ -149,6 +150,12 @@ class Daemon:
         """Run a command of the program as an operator does."""
         command = [self.python, "-m", "hub", "-c", str(self.deployment.folder / "routes.yaml"), *arguments]
         return subprocess.run(command, cwd="/", env=self.environment, capture_output=True, text=True, timeout=120)
+
+    def start_cli(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command and do not wait for it; what it says is not heard."""
+        command = [self.python, "-m", "hub", "-c", str(self.deployment.folder / "routes.yaml"), *arguments]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd="/", env=self.environment, stdin=quiet, stdout=quiet, stderr=quiet)
 
     def cli_each(self, commands: Iterable[Sequence[str]]) -> subprocess.CompletedProcess[str]:
         """Run many commands in one process, for its start takes longest; return all that they said."""

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,12 @@ def running(
     senders: Any = None,
     limits: Limits | None = None,
     room: Room | int | None = None,
+    on_accept: str = "receipt",
     **settings: Any,
 ) -> Iterator[World]:
     desk, log, secrets = RecordedDesk(), RecordedLog(), {"env:TOKEN": TOKEN}
     context = make_context(base, name="online", log=log, desk=desk, secrets=secrets, limits=limits, room=room)
+    context = replace(context, on_accept=on_accept)
     listener = HttpListener(HttpIn(listen="127.0.0.1:0", senders=senders or SENDERS, **settings), context)
     world, stop = World(listener, ScriptedIntake(*script), desk, log, secrets), threading.Event()
     thread = threading.Thread(target=listener.listen, args=(world.intake.accept, stop), daemon=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from tests.servers import free_port
+from hub.loopback import free_port
 
 NAMESPACE = "urn:test:leinen_1.0"
 TOKENS = {"portal": "token-des-portals-4711", "amt": "token-des-amts-0815"}

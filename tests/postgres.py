@@ -11,14 +11,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
-from tests.daemon import until
-from tests.servers import free_port, missing, program, without_root
+from hub.loopback import free_port
+from tests.daemon import children_of, until
+from tests.servers import missing, program, without_root
 
 START_SECONDS = 60
 
@@ -42,6 +44,12 @@ class Server:
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def pid(self) -> int:
+        """The process above all others of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server; returns when it answers."""
         assert self._postgres is not None
@@ -60,6 +68,18 @@ class Server:
     def crash(self) -> None:
         """Stop it at once, as a power cut would; the next start recovers."""
         self._end(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        """Kill the postmaster and all its children by SIGKILL; returns when they are gone. The next start recovers."""
+        assert self._process is not None
+        children = children_of(self._process.pid)
+        self._process.kill()
+        for pid in children:  # left alone, they would finish what they are at before they notice
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in children), "the backends have ended")
 
     def answers(self) -> bool:
         try:

@@ -9,6 +9,10 @@
     blackhole       accepted, then nothing      latency S       each piece comes S seconds later
     slow N          N bytes per second          stall_down S    the answer begins S seconds later
     cut_up N        reset after N bytes of the request          cut_down N      reset after N bytes of the answer
+    end_up N        orderly end after N bytes of the request    end_down N      orderly end after N bytes of the answer
+    trickle N       N bytes per second of the answer            mute            nothing of the answer comes
+    garbage         the answer's bytes are others               twice           each piece of the answer comes twice
+    once            after the first answer the connection is reset when the next request comes
 
 A toxic counts for what is read after it was set, on open connections too.
 """
@@ -22,7 +26,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-TOXICS = frozenset({"refuse", "reset_now", "blackhole", "latency", "slow", "stall_down", "cut_up", "cut_down"})
+TOXICS = frozenset(
+    {
+        "blackhole", "cut_down", "cut_up", "end_down", "end_up", "garbage", "latency", "mute", "once", "refuse",
+        "reset_now", "slow", "stall_down", "trickle", "twice",
+    }
+)  # fmt: skip
+GARBAGE = bytes(range(255, 127, -1))
 PIECE = 16_384
 
 
@@ -120,19 +130,31 @@ class Proxy:
                 if passed == 0 and way == "down":
                     self._stopping.wait(self._toxics.get("stall_down", 0))
                 self._stopping.wait(self._toxics.get("latency", 0))
-                limit = self._toxics.get(f"cut_{way}")
-                if limit is not None and passed + len(data) > limit:
-                    self._pass(target, data[: max(0, int(limit) - passed)], way)
-                    _reset(source)
+                for how, end in (("cut", _reset), ("end", _end)):
+                    limit = self._toxics.get(f"{how}_{way}")
+                    if limit is not None and passed + len(data) > limit:
+                        self._pass(target, data[: max(0, int(limit) - passed)], way)
+                        end(target)
+                        _reset(source)
+                        return
+                if way == "up" and "once" in self._toxics and self.sent_down:
                     _reset(target)
+                    _reset(source)
                     return
-                self._pass(target, data, way)
+                self._pass(target, self._spoilt(data) if way == "down" else data, way)
                 passed += len(data)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
+    def _spoilt(self, data: bytes) -> bytes:
+        if "mute" in self._toxics:
+            return b""
+        if "garbage" in self._toxics:
+            return (GARBAGE * (len(data) // len(GARBAGE) + 1))[: len(data)]
+        return data * 2 if "twice" in self._toxics else data
+
     def _pass(self, target: socket.socket, data: bytes, way: str) -> None:
-        rate = self._toxics.get("slow")
+        rate = self._toxics.get("slow") or (self._toxics.get("trickle") if way == "down" else None)
         step = max(1, int(rate / 20)) if rate else len(data) or 1
         for start in range(0, len(data), step):
             piece = data[start : start + step]

@@ -47,7 +47,9 @@ class Topology:
     def __init__(self, url: str) -> None:
         self.name = f"test-{uuid.uuid4()}"
         self.exchange = self.name
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        parameters = pika.URLParameters(url)
+        parameters.heartbeat = 0  # a test that waits for something else for minutes answers none
+        self._connection = pika.BlockingConnection(parameters)
         self.channel = self._connection.channel()
         self.channel.exchange_declare(self.exchange, exchange_type="direct", durable=True)
         self._queues: list[str] = []

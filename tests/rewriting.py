@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import TypeVar
 from xml.sax.saxutils import escape, quoteattr
@@ -22,6 +22,8 @@ ENCODINGS = [  # encoding, XML declaration, byte order mark
     ("utf-16", '<?xml version="1.0" encoding="UTF-16"?>', b""),
 ]
 
+XML, XSI = "http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2001/XMLSchema-instance"
+
 T = TypeVar("T")
 
 
@@ -31,19 +33,20 @@ def rewritten(document: str) -> st.SearchStrategy[bytes]:
     return st.integers(0, 2**32).map(lambda seed: rewrite(document, Random(seed)))
 
 
-def rewrite(document: str, dice: Random) -> bytes:
+def rewrite(document: str, dice: Random, *, ordered: bool = False) -> bytes:
     """Return a document of the same meaning with other prefixes, white space, comments, sections and encoding.
 
-    The children of an element come in any order. Text stays text: nothing is put between its characters but what XML
-    takes away again. Attributes in a namespace, such as hints for validators, are left out.
+    The children of an element come in any order, and attributes in a namespace are left out; ``ordered`` leaves both
+    as they are, but for hints where a schema may lie: these lead nowhere. Text stays text: nothing is put between its
+    characters but what XML takes away again.
     """
-    text = _element(dice, etree.fromstring(document), {"": ""})
+    text = _element(dice, etree.fromstring(document), {"": ""}, ordered=ordered)
     before, after = dice.choice(BETWEEN).lstrip(), dice.choice(BETWEEN)
     encoding, declaration, bom = dice.choice(ENCODINGS if _is_latin(text) else ENCODINGS[1:])
     return bom + f"{declaration}{before}{text}{after}".encode(encoding)
 
 
-def _element(dice: Random, node: etree._Element, scope: Mapping[str, str]) -> str:
+def _element(dice: Random, node: etree._Element, scope: Mapping[str, str], *, ordered: bool) -> str:
     """Return an element as text. ``scope`` is what the prefixes outside mean."""
     name = etree.QName(node)
     namespace = name.namespace or ""
@@ -56,15 +59,38 @@ def _element(dice: Random, node: etree._Element, scope: Mapping[str, str]) -> st
     attributes = [
         *(f"xmlns{':' + one if one else ''}={quoteattr(meaning)}" for one, meaning in declared.items()),
         *(f"{key}={quoteattr(value)}" for key, value in node.attrib.items() if key[0] != "{"),
+        *(_qualified(node) if ordered else ()),
     ]
     start = dice.choice([" ", "\n   "]).join([tag, *_shuffled(dice, attributes)])
     inner = {**scope, **declared}
-    children = _shuffled(dice, list(node.iterchildren("*")))
+    children = list(node.iterchildren("*"))
+    children = children if ordered else _shuffled(dice, children)
+    if not children and not node.text:
+        return f"<{start}/>"  # libxml2 takes an empty CDATA section for content, where a type has none
     if not children:
         return f"<{start}>{_text(dice, ''.join(node.itertext()))}</{tag}>"
     between = [dice.choice(BETWEEN) for _ in children]
-    body = "".join(space + _element(dice, child, inner) for space, child in zip(between, children, strict=True))
+    body = "".join(
+        space + _element(dice, child, inner, ordered=ordered) for space, child in zip(between, children, strict=True)
+    )
     return f"<{start}>{body}{dice.choice(BETWEEN)}</{tag}>"
+
+
+def _qualified(node: etree._Element) -> Iterator[str]:
+    """Yield the attributes in a namespace, by prefixes that nothing else has, and what these mean."""
+    for number, (key, value) in enumerate(node.attrib.items()):
+        name = etree.QName(key)
+        if name.namespace == XML:
+            yield f"xml:{name.localname}={quoteattr(value)}"
+        elif name.namespace:
+            if name.localname in ("schemaLocation", "noNamespaceSchemaLocation"):
+                value = "urn:nirgends file:///dev/null"
+            if name.localname == "type" and name.namespace == XSI:
+                prefix, _, local = value.strip().rpartition(":")
+                yield f"xmlns:of{number}={quoteattr(node.nsmap.get(prefix or None) or '')}"
+                value = f"of{number}:{local}"
+            yield f"xmlns:at{number}={quoteattr(name.namespace)}"
+            yield f"at{number}:{name.localname}={quoteattr(value)}"
 
 
 def _text(dice: Random, text: str) -> str:

@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,8 @@ import pika
 import psycopg
 import psycopg.sql
 import pytest
+
+from hub.loopback import free_port
 
 START_SECONDS = 60
 
@@ -55,13 +56,6 @@ def fresh_database(template: str = "template1") -> Iterator[str]:
         with psycopg.connect(server, autocommit=True) as connection:
             drop = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
             connection.execute(drop.format(psycopg.sql.Identifier(name)))
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def missing(reason: str) -> NoReturn:

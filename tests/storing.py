@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hub.delivery import Delivery, Event, EventKind, State
+from hub.errors import StoreError
 from hub.message import NOTHING, DeliveryId, Header, Message, MessageId, MessageType, new_id
 from hub.store import open_store
 from hub.store.api import Acceptance, Change, Payload, PayloadRole, Reference, Rejection, Settlement
@@ -107,3 +108,11 @@ def settle(store: SqlStore, before: Delivery, kind: EventKind, *, at: datetime =
     """Apply one event to one delivery."""
     (after,) = store.apply(Change((Settlement(before, Event(kind, at, reason=reason)),)))
     return after
+
+
+def loaded(store: SqlStore, delivery: Delivery) -> tuple[Message, Payload]:
+    """Return what a delivery sends; raise what stands there instead."""
+    (found,) = store.load_all([delivery])
+    if isinstance(found, StoreError):
+        raise found
+    return found

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from hub.deliverers import Offer
 from hub.delivery import Delivery
 from hub.deployment import CheckSpec, Deployment, Destination, Mark, Match, Municipality, Route, Sender, Source, Target
-from hub.dispatch import Dispatch
+from hub.dispatch import Claimed, Dispatch
 from hub.files import Files
 from hub.inspection import Plan, Rejection, Snapshot, inspect
 from hub.intake import Intake
+from hub.job import ItemResult, Job, JobKind, JobState
 from hub.jobs import Jobs
 from hub.message import Incoming, Outgoing, Receipt
-from hub.outcome import Delivered, Outcome
+from hub.outcome import Delivered, Outcome, Reason, Refused
 from hub.plugin import Limits, Settings, Step
 from hub.retry import RetryPolicy
 from hub.routing import Directory
 from hub.service import Hub
 from hub.store import open_store
-from hub.store.api import Job
+from hub.store.api import Filter
 from hub.store.taking import Taking
 from hub.testing.clock import SettableClock
 from hub.xml.checks.table import Checks
@@ -75,6 +76,15 @@ class ScriptedAdapter:
         return answer
 
 
+@dataclass(frozen=True)
+class Done:
+    """How far a job is: its state, and the results of its items, in their order."""
+
+    id: str
+    state: JobState
+    results: list[ItemResult]
+
+
 class World:
     """One hub with two municipalities; change ``deployment`` before the first message."""
 
@@ -96,7 +106,7 @@ class World:
         self.jobs = Jobs(self.store, self.intake, lambda: self, self.clock)
         self.hub = Hub(self.store, self.clock, actor="erika", via="test")
 
-    def inspect(self, incoming: Incoming) -> Plan | Rejection:
+    def inspect(self, incoming: Incoming, _on_stall: object = None) -> Plan | Rejection:
         """Inspect with today's deployment."""
         snapshot = Snapshot(
             "5" * 64, self.deployment, Directory(self.deployment), self.registry, self.steps, self.checks
@@ -126,7 +136,7 @@ class World:
         for name in self.store.due(self.clock()):
             destination = replace(self.deployment.destinations[name], retry=self.policy)
             for delivery in self.claim(name, limit=100):
-                self.dispatch.attempt(delivery, destination, self.adapter(name))
+                self.dispatch.attempt([Claimed(delivery)], destination, self.adapter(name))
                 attempts += 1
         return attempts
 
@@ -139,14 +149,20 @@ class World:
         assert record is not None
         return [one for one in record.deliveries if one.destination == destination][-1]
 
-    def act(self, kind: str, *ids: str, reason: str = "Test", **arguments: str) -> Job:
-        """Do what an operator asks for, and return the job with its results."""
-        selection = self.hub.select(kind, ids, None, None)  # type: ignore[arg-type]
-        job = self.hub.submit(kind, selection.items, reason, arguments)  # type: ignore[arg-type]
+    def act(self, kind: JobKind, *ids: str, reason: str = "Test", **arguments: str) -> Done:
+        """Do what an operator asks for, and return how it went."""
+        selection = self.hub.select(kind, ids, None, None)
+        job = self.hub.submit(kind, selection.items, reason, arguments)
         self.jobs.run(job)
-        done = self.store.job(job.id)
-        assert done is not None
-        return done
+        return self.done(job)
+
+    def done(self, job: Job) -> Done:
+        """Return how far a job is."""
+        found = self.store.jobs.find(job.id)
+        assert found is not None
+        items = self.store.jobs.items(job.id)
+        results = [ItemResult(job.id, one.item, one.result, one.detail) for one in items if one.result is not None]
+        return Done(found.id, found.state, results)
 
     def reopen(self) -> None:
         """Close the store and open it again, as after a crash: what was SENDING is still SENDING."""
@@ -187,3 +203,13 @@ def _destination(name: str, **more: object) -> Destination:
     municipality, _, service = name.partition("/")
     owner = municipality if municipality != "statistik" else None
     return Destination(name, owner, service, "folder", Settings(), limits=Limits(), **more)  # type: ignore[arg-type]
+
+
+def dead(world: World, count: int, destination: str = "wolfsburg/antraege") -> list[str]:
+    """Return the deliveries of some messages that a procedure has refused, the oldest first."""
+    world.adapter(destination).answers = [Refused(Reason.REFUSED)] * count
+    for _ in range(count):
+        world.accept()
+    while world.deliver_due():
+        pass
+    return [one.id for one in world.store.find_deliveries(Filter(state="dead"))]

@@ -1,7 +1,8 @@
 <?xml version="1.0" encoding="UTF-8"?>
 <!-- Aus einer Nachricht nach XBau 2.6 wird eine Bauakte 1.0.
 
-     Der Rest des Antrags bleibt in der Nachricht, die der Hub aufbewahrt; das Fachverfahren legt hiermit den Vorgang an.
+     Mit den Dokumenten in base64, die im Antrag stehen, und den Verweisen auf seine Anlagen. Der Rest des Antrags bleibt in
+     der Nachricht, die der Hub aufbewahrt; das Fachverfahren legt hiermit den Vorgang an.
      Der Zeitpunkt des Eingangs kommt vom Hub (received_at), nie von der Uhr: dieselbe Nachricht gibt dieselben Bytes. -->
 <xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"
                 xmlns:x="http://www.xleitstelle.de/xbau/2/6" xmlns="urn:xoev-hub:beispiel:bauakte_1.0"
@@ -47,7 +48,43 @@
         </xsl:call-template>
         <xsl:apply-templates select="$flurstuecke"/>
       </vorhaben>
+      <!-- TextFormatiert steht an vielen Stellen des Standards, immer mit diesen Kindern. -->
+      <xsl:variable name="unterlagen"
+                    select=".//text[not(*)] | .//textOffice/textOfficeXML | x:anlagen/anlage"/>
+      <xsl:if test="$unterlagen">
+        <unterlagen>
+          <xsl:apply-templates select="$unterlagen" mode="unterlage"/>
+        </unterlagen>
+      </xsl:if>
     </bauakte>
+  </xsl:template>
+
+  <xsl:template match="text" mode="unterlage">
+    <unterlage bezeichnung="{local-name(..)}" format="text/html">
+      <xsl:call-template name="inhalt"/>
+    </unterlage>
+  </xsl:template>
+
+  <xsl:template match="textOfficeXML" mode="unterlage">
+    <unterlage bezeichnung="{local-name(../..)}" format="{normalize-space(../textOfficeMimeType/code)}">
+      <xsl:call-template name="inhalt"/>
+    </unterlage>
+  </xsl:template>
+
+  <xsl:template match="anlage" mode="unterlage">
+    <xsl:variable name="anhang" select="anhangOderVerlinkung/anhang"/>
+    <unterlage bezeichnung="{normalize-space(bezeichnung)}" format="{normalize-space(mimeType/code)}">
+      <xsl:if test="$anhang">
+        <xsl:attribute name="datei"><xsl:value-of select="normalize-space($anhang/dateiname)"/></xsl:attribute>
+      </xsl:if>
+      <verweis>
+        <xsl:value-of select="normalize-space($anhang/dokumentid | anhangOderVerlinkung/verlinkung/uriVerlinkung)"/>
+      </verweis>
+    </unterlage>
+  </xsl:template>
+
+  <xsl:template name="inhalt">
+    <inhalt><xsl:value-of select="translate(., ' &#9;&#10;&#13;', '')"/></inhalt>
   </xsl:template>
 
   <xsl:template match="natuerlichePerson">

@@ -15,17 +15,23 @@ from pathlib import Path
 import click
 
 from hub.cli.common import FAILED, OK, exit_code_of
+from hub.cli.examples import exemplify
 from hub.cli.session import Session
 
 COMMANDS = {
     "adapters": "hub.cli.deployment:adapters",
+    "audit": "hub.cli.audits:audit",
+    "backup": "hub.cli.saving:backup",
     "check": "hub.cli.inspecting:check",
     "close": "hub.cli.actions:close",
     "config": "hub.cli.deployment:config",
     "demo": "hub.cli.running:demo",
+    "destinations": "hub.cli.destinations:destinations",
     "doctor": "hub.cli.doctor:doctor",
     "explain": "hub.cli.explain:explain",
+    "groups": "hub.cli.groups:groups",
     "init": "hub.cli.deployment:init",
+    "jobs": "hub.cli.jobs:jobs",
     "messages": "hub.cli.finding:messages",
     "pause": "hub.cli.actions:pause",
     "release": "hub.cli.releasing:release",
@@ -33,14 +39,21 @@ COMMANDS = {
     "replan": "hub.cli.actions:replan",
     "replay": "hub.cli.actions:replay",
     "resend": "hub.cli.actions:resend",
+    "restore": "hub.cli.saving:restore",
     "resume": "hub.cli.actions:resume",
+    "routes": "hub.cli.routing:routes",
     "run": "hub.cli.running:run",
     "schemas": "hub.cli.schemas:schemas",
+    "selftest": "hub.cli.proving:selftest",
     "send": "hub.cli.running:send",
     "simulate": "hub.cli.running:simulate",
+    "stats": "hub.cli.stats:stats",
     "store": "hub.cli.running:store",
     "test": "hub.cli.inspecting:test",
 }
+
+
+COMPLETE = "_XOEV_HUB_COMPLETE"  # set by the shell's completion: bash_source, zsh_source, fish_source, …
 
 
 class Lazy(click.Group):
@@ -54,7 +67,7 @@ class Lazy(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
-        return command
+        return exemplify(cmd_name, command)
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +77,7 @@ class Lazy(click.Group):
     envvar="XOEV_HUB_CONFIG",
     default="routes.yaml",
     show_default=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),  # who may not read it is told so, with code 77
     help="routes.yaml of the deployment; relative paths count from its folder.",
 )
 @click.version_option(package_name="xoev-hub")
@@ -77,9 +90,14 @@ def program(ctx: click.Context, config: Path) -> None:
 
 def main() -> None:
     """Run the program and exit with the code that INTERFACE §5 names."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some asks every installed package
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without ü is no reason to fail
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(program, {}, "xoev-hub", COMPLETE, instruction))
     try:
         # Not click's own main(): that answers a reader who has gone with exit code 1.
         with program.make_context("xoev-hub", sys.argv[1:]) as context:

@@ -1,4 +1,7 @@
-"""``replay``, ``resend``, ``replan``, ``close``, ``pause``, ``resume``: what changes something demands a reason."""
+"""``replay``, ``resend``, ``replan``, ``close``, ``pause``, ``resume``: what changes something demands a reason.
+
+What many deliveries are done to is previewed, confirmed by its count, and becomes a job (:mod:`hub.cli.jobs`).
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,11 @@ import click
 from hub.cli.common import (
     FAILED,
     OK,
-    PENDING,
     USAGE,
     Time,
     check_reason,
     json_option,
     now,
-    put_items,
     put_json,
     put_table,
     reason_option,
@@ -27,21 +28,44 @@ from hub.cli.common import (
     stdin,
 )
 from hub.cli.finding import filter_of, filters
+from hub.cli.jobs import WAIT_SECONDS, finish
 from hub.cli.session import Session
 from hub.errors import ConfigError
 from hub.outcome import Reason
 
 if TYPE_CHECKING:
+    from hub.job import Job, JobKind
     from hub.jobs import Jobs
-    from hub.service import Hub, JobKind, Selection
-    from hub.store.api import Job
+    from hub.selection import Preview, Selection
+    from hub.service import Hub
 
-CONFIRM_ABOVE = 20
 IDS_MAX = 10_000  # more than that is a filter
-WAIT_SECONDS = 30.0
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+RATE_MAX = 1000.0
+
+
+class Rate(click.ParamType[str]):
+    """So many items per second: ``5/s``, ``0.5/s``, ``5``."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        found = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)(?:/s)?", str(value), re.ASCII)
+        if not found or not 0 < float(found[1]) <= RATE_MAX:
+            self.fail("expected a number per second such as 5/s or 0.5/s, at most 1000/s", param, ctx)
+        return f"{float(found[1]):g}"
+
 
 again_option = click.option("--again", is_flag=True, help="Also what was delivered already.")
+diff_option = click.option(
+    "--diff", is_flag=True, help="With --dry-run: what today's routes and steps would make different."
+)
+canary_option = click.option(
+    "--canary",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="So many first; the others after these are delivered. If one fails, the job is paused.",
+)
 
 
 def job_options(command: Any) -> Any:
@@ -52,6 +76,7 @@ def job_options(command: Any) -> Any:
             reason_option,
             click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing."),
             click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first."),
+            click.option("--rate", type=Rate(), metavar="N/s", help="At most so many per second. A daemon does 20."),
             click.option("--confirm", type=click.IntRange(0), metavar="N", help="The count, when it is above 20."),
             json_option,
         )
@@ -62,6 +87,8 @@ def job_options(command: Any) -> Any:
 
 @click.command()
 @job_options
+@canary_option
+@diff_option
 @again_option
 @filters("--because")  # --reason is the operator's own here
 @click.pass_obj
@@ -76,6 +103,8 @@ def replay(session: Session, /, **asked: Any) -> None:
 
 @click.command()
 @job_options
+@canary_option
+@diff_option
 @again_option
 @filters("--because")  # --reason is the operator's own here
 @click.pass_obj
@@ -89,6 +118,8 @@ def resend(session: Session, /, **asked: Any) -> None:
 
 @click.command()
 @job_options
+@canary_option
+@diff_option
 @filters("--because")  # --reason is the operator's own here
 @click.pass_obj
 def replan(session: Session, /, **asked: Any) -> None:
@@ -104,14 +135,13 @@ def replan(session: Session, /, **asked: Any) -> None:
     "--as", "how", required=True, type=click.Choice(["cancelled", "superseded", "delivered-otherwise"]), help="How."
 )
 @job_options
+@filters("--because")  # --reason is the operator's own here
 @click.pass_obj
 def close(session: Session, /, how: str, **asked: Any) -> None:
     """Close deliveries that need nothing more.
 
     An ID names a delivery, or a message and with it its waiting and dead deliveries; `-` reads ids from stdin.
     """
-    if not asked["ids"]:
-        raise click.UsageError("expected ids of messages or deliveries")
     _act(session, "close", asked, {"as": how})
 
 
@@ -121,29 +151,55 @@ def _act(session: Session, kind: JobKind, asked: Mapping[str, Any], more: Mappin
     filter_ = filter_of(asked)
     if not asked["ids"] and not any(getattr(filter_, name) is not None for name in filter_.__dataclass_fields__):
         raise click.UsageError("expected ids, or a filter such as --state dead --route NAME")
-    again = bool(asked.get("again"))
+    if asked.get("diff") and not asked["dry_run"]:
+        raise click.UsageError("--diff goes with --dry-run: it shows what would be different")
     hub = session.hub()
-    selection = hub.select(kind, ids, None if asked["ids"] else filter_, asked["limit"], again=again)
-    if selection.unknown:
-        # All or nothing: a list with an unknown id in it was not meant like this.
-        say(f"nothing was done: there is no message or delivery {', '.join(selection.unknown)}")
-        raise click.exceptions.Exit(FAILED)
-    for id_ in selection.nothing:
-        say(f"{id_}: has no delivery that {kind} applies to")
+    selection = _select(hub, kind, ids, None if asked["ids"] else filter_, asked)
+    if asked.get("diff"):
+        from hub.cli.diffing import tell_differences
+
+        code = tell_differences(session, hub, selection, reason, again=again_of(asked), as_json=asked["as_json"])
+        raise click.exceptions.Exit(code)
     count = len(selection.items)
     if asked["dry_run"] or not count:
         _preview(kind, selection, as_json=asked["as_json"])
         raise click.exceptions.Exit(FAILED if selection.nothing and not count else OK)
-    if count > CONFIRM_ABOVE and asked["confirm"] != count:
-        _preview(kind, selection, as_json=False)
-        say(f"nothing was done: these are {count}; say --confirm {count}")
-        raise click.exceptions.Exit(USAGE)
+    wish = hub.wish(kind, reason, _arguments(asked) | dict(more or {}))
+    twin = hub.store.jobs.twin(wish, selection.items)
+    if twin is None:
+        _confirm(session, kind, selection, asked["confirm"])
     here = _jobs_here(session, hub, kind)
-    arguments = dict(more or {}) | ({"again": "yes"} if again else {})
-    job = hub.submit(kind, selection.items, reason, arguments)
+    job = hub.submit(kind, selection.items, reason, wish.arguments)
+    if twin is not None:
+        say(f"that is job {job.id}, which is {job.state} already")
     if here is not None:
-        here.run(job)
-    _finish(hub, job, as_json=asked["as_json"])
+        _run_here(here, job)
+    raise click.exceptions.Exit(finish(hub, job.id, as_json=asked["as_json"]))
+
+
+def again_of(asked: Mapping[str, Any]) -> bool:
+    return bool(asked.get("again"))
+
+
+def _arguments(asked: Mapping[str, Any]) -> dict[str, str]:
+    said = {"again": "yes" if again_of(asked) else None, "rate": asked["rate"], "canary": asked.get("canary")}
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _select(hub: Hub, kind: JobKind, ids: Sequence[str], filter_: Any, asked: Mapping[str, Any]) -> Selection:
+    """Return what is meant; a list with an unknown id in it is not meant like this."""
+    from hub.selection import ITEMS_MAX
+
+    limit = min(asked["limit"] or ITEMS_MAX + 1, ITEMS_MAX + 1)
+    selection = hub.select(kind, ids, filter_, limit, again=again_of(asked))
+    if selection.unknown:
+        say(f"nothing was done: there is no message or delivery {', '.join(selection.unknown)}")
+        raise click.exceptions.Exit(FAILED)
+    if len(selection.items) > ITEMS_MAX:
+        raise click.UsageError(f"these are more than {ITEMS_MAX}; nothing was done. Take some at a time: --limit")
+    for id_ in selection.nothing:
+        say(f"{id_}: has no delivery that {kind} applies to")
+    return selection
 
 
 def _ids(given: Sequence[str]) -> Sequence[str]:
@@ -173,19 +229,50 @@ def _named(given: Sequence[str]) -> Iterator[str]:
                 yield text
 
 
-def _preview(kind: str, selection: Selection, *, as_json: bool) -> None:
-    if as_json:
-        put_items([{"id": item} for item in selection.items])
+# --- before ------------------------------------------------------------------------------------------------------
+
+
+def _confirm(session: Session, kind: JobKind, selection: Selection, said: int | None) -> None:
+    """End with exit code 2 unless the operator knows how many these are."""
+    count = len(selection.items)
+    if said == count or (said is None and count <= session.settings.confirm_above):
         return
-    say(f"{kind}: {len(selection.items)} would be done")
-    groups: dict[tuple[str, str, str, str], int] = {}
-    for one in selection.deliveries:
-        key = (one.owner or "-", one.destination or "-", str(one.state), one.reason or "-")
-        groups[key] = groups.get(key, 0) + 1
-    if rejected := len(selection.items) - len(selection.deliveries):
-        groups["-", "-", "rejected", "-"] = rejected
-    if groups:
-        put_table(("municipality", "destination", "state", "reason", "count"), [(*key, n) for key, n in groups.items()])
+    _preview(kind, selection, as_json=False)
+    say(f"nothing was done: these are {count}; say --confirm {count}")
+    raise click.exceptions.Exit(USAGE)
+
+
+def _preview(kind: JobKind, selection: Selection, *, as_json: bool) -> None:
+    from hub import view
+
+    if as_json:
+        items = [{"id": item} for item in selection.items]
+        put_json({"api": 1, "items": items, "next": None, "preview": view.preview_json(selection.preview)})
+        return
+    preview = selection.preview
+    say(f"{kind}: {preview.count} would be done" if preview.count else f"{kind}: nothing fits, so nothing is done")
+    if preview.count:
+        _tell_preview(preview)
+
+
+def _tell_preview(preview: Preview) -> None:
+    assert preview.first is not None
+    assert preview.last is not None
+    say(f"received {preview.first.astimezone():%Y-%m-%d %H:%M:%S} to {preview.last.astimezone():%Y-%m-%d %H:%M:%S}")
+    for count, what in (
+        (preview.delivered, "their destination has had already"),
+        (preview.unclear, "may have arrived: an attempt ended unclear"),
+    ):
+        if count:
+            say(f"{count} of them {what}")
+    rows = [
+        (owner or "-", destination or "-", state, reason or "-", count)
+        for (owner, destination, state, reason), count in preview.groups.items()
+    ]
+    put_table(("municipality", "destination", "state", "reason", "count"), rows)
+
+
+# --- doing it ----------------------------------------------------------------------------------------------------
 
 
 def _jobs_here(session: Session, hub: Hub, kind: JobKind) -> Jobs | None:
@@ -213,31 +300,10 @@ def _jobs_here(session: Session, hub: Hub, kind: JobKind) -> Jobs | None:
     return Jobs(hub.store, intake, snapshot, now)
 
 
-def _finish(hub: Hub, job: Job, *, as_json: bool) -> None:
-    """Tell the results, once they are there."""
-    from hub import view
-
-    done = _wait(hub, job)
-    if as_json:
-        put_json(view.job_json(done))
-    else:
-        for result in done.results:
-            say(f"{result.item}: {result.result}{' ' + result.detail if result.detail else ''}")
-    if done.state != "done":
-        say(f"job {job.id}: {len(done.results)} of {len(job.items)} done so far; it is written down and goes on")
-        raise click.exceptions.Exit(PENDING)
-    results = {result.result for result in done.results}
-    code = FAILED if "failed" in results else PENDING if "sending" in results else OK
-    raise click.exceptions.Exit(code)
-
-
-def _wait(hub: Hub, job: Job) -> Job:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        found = hub.store.job(job.id) or job
-        if found.state == "done" or time.monotonic() > deadline:
-            return found
-        time.sleep(0.1)
+def _run_here(here: Jobs, job: Job) -> None:
+    """Run a job under the lock. One with a pace not for long: who has the lock keeps a daemon from starting."""
+    end = time.monotonic() + WAIT_SECONDS
+    here.run(job, lambda: job.rate is not None and time.monotonic() > end)
 
 
 # --- destinations ------------------------------------------------------------------------------------------------

@@ -41,9 +41,13 @@ def exit_code_of(error: BaseException) -> int:
             say(str(error) or "not available now")
             return UNAVAILABLE
         case PermissionError():
-            say(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+            told = f"{error.strerror}: {error.filename}; expected the user that the hub runs as"
+            say(told if error.filename else str(error))
             return NOT_PERMITTED
-        case HubError() | OSError():
+        case OSError():
+            say(failure_of(error))
+            return FAILED
+        case HubError():
             say(str(error))
             return FAILED
         case _:
@@ -51,6 +55,13 @@ def exit_code_of(error: BaseException) -> int:
             where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
             say(f"this is a bug: {type(error).__name__} at {where}")  # its text may quote a document
             return FAILED
+
+
+def failure_of(error: OSError) -> str:
+    """Return what the system refused and where, without the system's number for it."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 # --- output ------------------------------------------------------------------------------------------------------
@@ -63,7 +74,10 @@ def say(text: str) -> None:
 
 def printable(text: object) -> str:
     """Return text with control and direction characters made visible, so that no output can be forged."""
-    return "".join(char if char.isprintable() or char == " " else f"\\u{ord(char):04x}" for char in str(text))
+    whole = str(text)
+    if whole.isprintable():
+        return whole
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in whole)
 
 
 def put_json(value: Any) -> None:
@@ -79,8 +93,11 @@ def put_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a listing for people."""
     shown = [[printable("" if cell is None else cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(head), *shown]) for i in range(len(head))]
-    for row in [list(head), *shown]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [list(head), *shown]
+    )
+    click.echo("\n".join(lines))
 
 
 # --- parameters --------------------------------------------------------------------------------------------------
@@ -151,6 +168,8 @@ def read_document(name: str) -> bytes:
     """
     if name == "-":
         return stdin().read()
+    if not name:
+        raise click.BadParameter("it is empty; expected a file, or - for stdin", param_hint="FILE")
     try:
         return Path(name).read_bytes()
     except PermissionError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from hub.cli.common import FAILED, UNAVAILABLE, say
+from hub.cli.common import FAILED, UNAVAILABLE, now, say
 from hub.cli.session import Session, actor
 from hub.errors import ConfigError, Problem
+from hub.store.api import Audit
 
 
 @click.command()
@@ -19,9 +20,12 @@ def reload(session: Session) -> None:
     try:
         answer = ask(state_dir, {"do": "reload", "actor": actor()})
     except OSError as error:
-        say(f"no daemon answers at {state_dir / NAME} ({error.strerror or type(error).__name__})")
+        why = error.strerror or type(error).__name__
+        say(f"no daemon answers at {state_dir / NAME} ({why}); start one: xoev-hub run")
         raise click.exceptions.Exit(UNAVAILABLE) from error
     if answer["ok"]:
+        store = session.open_store()
+        store.audit(Audit(now(), actor(), "cli", "reload", answer["snapshot"], "", "in service"))
         say(f"reloaded, snapshot {answer['snapshot'][:12]}")
         return
     if "problems" in answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def init(folder: Path) -> None:
     """Make a new deployment: routes.yaml, hub.toml, folders, a first standard, a passing test."""
-    from hub.config import init as make
+    from hub.config.init import init as make
 
     for path in make(folder):
         click.echo(printable(path))
-    say(f"next: cd {folder}; xoev-hub check; xoev-hub test; xoev-hub run")
+    say(f"next: cd {shlex.quote(str(folder))}; xoev-hub check; xoev-hub test; xoev-hub run")
 
 
 # --- config ------------------------------------------------------------------------------------------------------
@@ -51,8 +52,8 @@ def config() -> None:
 @click.pass_obj
 def show_config(session: Session, name: str | None, origin: bool, as_json: bool) -> None:
     """Show a destination, route, source, sender, municipality or partner by NAME; without NAME, list them."""
-    from hub.config import origin as origins
     from hub.config import read
+    from hub.config.origin import origin as origins
     from hub.files import Files
 
     if not session.config.is_file():

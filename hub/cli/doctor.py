@@ -1,13 +1,14 @@
 """``doctor``: what needs a person, with the next step. It looks at everything and changes nothing.
 
-needs a person (exit code 1)   a configuration that cannot be used, no store, dead deliveries, a blocked destination,
-deliveries waiting for a destination that is configured no more; files that changed since the running hub read them
+needs a person (exit code 1)   a configuration that cannot be used, no store, no daemon for what waits, a source that
+cannot be read, dead deliveries, a blocked destination,
+deliveries waiting for a destination that is configured no more; files that changed since the running hub read them;
+a store's disk with less room than ``keep_free``
 information (exit code 0)      a paused destination: somebody wanted it so; a job that has not run yet
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,46 +79,135 @@ def _examine(session: Session) -> Iterator[Complaint]:
         store = session.open_store()
     except ConfigError:
         return  # hub.toml cannot be read: said above
-    except (Unavailable, PermissionError) as error:
-        yield Complaint("store", str(error), "start the daemon: xoev-hub run")
+    except PermissionError as error:
+        yield Complaint("store", f"not permitted: {error.filename}", "look again as the user that the hub runs as")
         return
+    except Unavailable as error:
+        server = not session.settings.store.startswith("sqlite")
+        next_ = (
+            "let the database server answer, then xoev-hub doctor again" if server else "start the daemon: xoev-hub run"
+        )
+        yield Complaint("store", str(error), next_)
+        return
+    yield from _room(session)
+    yield from _daemon(session, deployment, store)
     for control in store.controls(now()):
         yield _held(control)
     yield from _dead(store)
     if deployment is not None:
         yield from _gone(deployment, store)
+        yield from _certificates(session, deployment, store)
+    yield from _alerts(store)
     yield from _changed(session, store)
-    for job in store.open_jobs():
-        text = f"{job.kind} of {job.actor}: {len(job.results)} of {len(job.items)} done"
-        yield Complaint("job", text, "the daemon goes on with it: xoev-hub run", needs_person=False)
+    yield from _jobs(store)
+
+
+def _room(session: Session) -> Iterator[Complaint]:
+    from hub.space import Disk
+    from hub.store import folder_of
+
+    settings = session.settings
+    folder = folder_of(settings.store)
+    if Disk(folder, settings.keep_free, settings.ballast).low:
+        text = f"less than {settings.keep_free // 1_000_000} MB are free below {folder}; nothing more is taken in"
+        yield Complaint("disk", text, "make room; the hub goes on by itself")
+
+
+def _jobs(store: Store) -> Iterator[Complaint]:
+    from hub.job import LEFT
+
+    jobs, _ = store.jobs.listed(states=("open", "paused"), limit=PAGE)
+    progress = store.jobs.progress([job.id for job in jobs])
+    for job in reversed(jobs):
+        left, count = progress[job.id].get(LEFT, 0), sum(progress[job.id].values())
+        text = f"{job.kind} of {job.actor}: {count - left} of {count} done"
+        if job.state == "paused":
+            yield Complaint("job", f"{text}, paused: {job.note}", f"xoev-hub jobs resume {job.id} --reason …")
+        else:
+            yield Complaint("job", text, "the daemon goes on with it: xoev-hub run", needs_person=False)
 
 
 def _held(control: Control) -> Complaint:
     if control.reason == Reason.ROUTE_GONE:
         return _gone_complaint(control.destination)
-    until = f" until {control.until.astimezone():%Y-%m-%d %H:%M}" if control.until else ""
-    text = f"{control.destination} since {control.since.astimezone():%Y-%m-%d %H:%M}{until}: {control.reason}"
-    blocked = control.kind == "blocked"
-    mend = "mend it, then " if blocked else ""
-    return Complaint(
-        control.kind,
-        f"{text} {control.code}".strip(),
-        f"{mend}xoev-hub resume {control.destination} --reason …",
-        needs_person=blocked,
-    )
+    name = control.destination
+    since = f"{name} since {control.since.astimezone():%Y-%m-%d %H:%M}"
+    ends = "next probe at" if control.probed else "until"
+    until = f", {ends} {control.until.astimezone():%Y-%m-%d %H:%M:%S}" if control.until else ""
+    next_ = {
+        "blocked": f"xoev-hub destinations probe {name}; or xoev-hub resume {name} --reason …",
+        "failing": f"it goes on by itself when it answers; xoev-hub destinations probe {name}",
+        "closed": "nothing: it opens by itself",
+        "paused": f"xoev-hub resume {name} --reason …",
+    }
+    text = f"{since}: {control.reason} {control.code}".strip() + until
+    return Complaint(control.kind, text, next_[control.kind], needs_person=control.kind == "blocked")
 
 
 def _dead(store: Store) -> Iterator[Complaint]:
-    from hub.store.api import Filter
-
-    count: Counter[tuple[str, str, str]] = Counter()
-    after = 0
-    while page := store.find_deliveries(Filter(state="dead"), after=after, limit=PAGE):
-        count.update((one.destination or "no destination", one.reason, one.code) for one in page)
-        after = page[-1].seq
-    for (destination, reason, code), number in sorted(count.items()):
-        text = f"{number} to {destination}: {reason} {code}".strip()
+    for (destination, reason, code), number in sorted(store.watch.dead().items()):
+        text = f"{number} to {destination or 'no destination'}: {reason} {code}".strip()
         yield Complaint("dead letters", text, f"xoev-hub messages list --state dead --reason {reason}")
+
+
+# Said by itself above: what is so now, and not what the daemon saw a moment ago.
+_SAID = frozenset({"blocked", "dead_letters", "certificate"})
+
+
+def _alerts(store: Store) -> Iterator[Complaint]:
+    """Yield what the daemon has seen besides, and who could not be told of it."""
+    for one in store.watch.standing():
+        if one.alert.name not in _SAID:
+            since = f"{one.raised_at.astimezone():%Y-%m-%d %H:%M}"
+            yield Complaint(one.alert.name.replace("_", " "), f"{one.alert.text} (since {since})", one.alert.next)
+    for notice in store.watch.mute():
+        text = f"{notice.channel} could not be told {notice.tries} times, since {notice.at.astimezone():%Y-%m-%d %H:%M}"
+        yield Complaint("alert channel", f"{text}: {notice.failure}", "look at alerts.tell in routes.yaml")
+
+
+def _certificates(session: Session, deployment: Deployment, store: Store) -> Iterator[Complaint]:
+    from hub.certificates import rung, shown
+    from hub.endpoints import Endpoints
+    from hub.files import Files
+
+    at = now()
+    lying = Endpoints(deployment, Files(session.base), now).expiries()
+    for expiry in sorted((*lying, *shown(store.watch.seen())), key=lambda one: one.not_after):
+        passed = rung(expiry, at)
+        if not passed:
+            continue
+        left = "is over" if expiry.not_after <= at else f"is over in {expiry.days_left(at)} days"
+        whose = f"{expiry.role} of {expiry.place}" + (f" ({expiry.file})" if expiry.file else "")
+        next_ = "renew it" if expiry.role == "server" and not expiry.file else "renew the file; no reload is needed"
+        yield Complaint("certificate", f"{whose} {left}: {expiry.not_after:%Y-%m-%d}", next_, needs_person=passed > 1)
+
+
+def _daemon(session: Session, deployment: Deployment | None, store: Store) -> Iterator[Complaint]:
+    """Yield why the daemon of this state directory takes nothing in, or that none is there for what waits."""
+    from hub.daemon.control import ask
+
+    try:
+        answer = ask(session.settings.state_dir, {"do": "ready"})
+    except (OSError, ConfigError):
+        yield from _absent(session, deployment, store)
+        return
+    if why := answer.get("why"):
+        yield Complaint("not ready", str(why), "look at the log; xoev-hub run again if it does not mend itself")
+    for name, why in answer.get("sources", {}).items():
+        yield Complaint("source", f"{name} cannot be read: {why}", f"xoev-hub config show {name} says what it reads")
+
+
+def _absent(session: Session, deployment: Deployment | None, store: Store) -> Iterator[Complaint]:
+    """Yield that none runs here; a person is needed once something waits longer than an alert would stand."""
+    from hub.alerts.settings import AlertSettings
+
+    waiting = store.watch.oldest_waiting()
+    if not waiting or not session.settings.store.startswith("sqlite"):  # other nodes may have a server's store
+        return
+    patience = (deployment.alerts if deployment else AlertSettings()).oldest_waiting
+    since = min(waiting.values())
+    text = f"none runs on this store, and deliveries wait since {since.astimezone():%Y-%m-%d %H:%M}"
+    yield Complaint("daemon", text, "xoev-hub run, or the service that runs it", needs_person=now() - since > patience)
 
 
 def _gone(deployment: Deployment, store: Store) -> Iterator[Complaint]:

@@ -10,7 +10,6 @@ import click
 
 from hub.cli.common import OK, REJECTED, Text, Time, json_option, now, printable, put_json, read_document
 from hub.cli.explaining import explanation, tell
-from hub.cli.retelling import retell
 from hub.cli.session import Session
 
 if TYPE_CHECKING:
@@ -39,11 +38,14 @@ def explain(session: Session, /, file: str | None, message_id: str | None, as_js
     if message_id is not None and any(asked[name] for name in ("source", "sender", "recipient")):
         raise click.UsageError("--source, --sender and --recipient are for a FILE: of a message they are known")
     if message_id is not None:
+        from hub.cli.retelling import retell
+
         raise click.exceptions.Exit(retell(session, message_id, asked["as_of"], as_json=as_json))
-    snapshot = session.snapshot()
+    body = read_document(file or "")
+    snapshot = session.snapshot(body)
     _refuse_unknown("--source", asked["source"], snapshot.deployment.sources)
     _refuse_unknown("--sender", asked["sender"], snapshot.deployment.senders)
-    incoming = _incoming(file or "-", asked)
+    incoming = _incoming(body, asked)
     if asked["as_of"] is not None:
         incoming = replace(incoming, received_at=asked["as_of"].astimezone(UTC))
     from hub.inspection import inspect
@@ -63,11 +65,11 @@ def _refuse_unknown(option: str, value: str | None, known: Collection[str]) -> N
         raise click.BadParameter(text, param_hint=option)
 
 
-def _incoming(name: str, asked: Mapping[str, Any]) -> Incoming:
+def _incoming(body: bytes, asked: Mapping[str, Any]) -> Incoming:
     from hub.message import Incoming, MessageId, new_id
 
     return Incoming(
-        read_document(name),
+        body,
         asked["source"] or "",
         asked["sender"] or "",
         recipient=asked["recipient"],

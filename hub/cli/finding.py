@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,7 +23,9 @@ from hub.cli.common import (
     put_table,
     say,
 )
+from hub.cli.examples import exemplify
 from hub.cli.session import Session
+from hub.fingerprint import PATTERN
 
 if TYPE_CHECKING:
     from hub.service import Timeline
@@ -31,6 +34,17 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 STATES = ("waiting", "sending", "taken", "delivered", "dead", "closed", "rejected", "attention", "open")
+
+
+class Fingerprint(click.ParamType[str]):
+    """What equal failures have in common, as ``groups list`` shows it."""
+
+    name = "fingerprint"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not PATTERN.fullmatch(value):
+            self.fail("expected twelve hexadecimal digits, as `groups list` shows them", param, ctx)
+        return str(value)
 
 
 def filters(why: str = "--reason") -> Callable[[F], F]:
@@ -51,6 +65,7 @@ def filters(why: str = "--reason") -> Callable[[F], F]:
                 ),
                 click.option("--type", "type_", type=Text(), metavar="GLOB", help="standard/version/name, with globs."),
                 click.option(why, "because", type=Text(), help="Why a delivery waits or is dead."),
+                click.option("--fingerprint", type=Fingerprint(), help="Of a group of equal failures: `groups list`."),
                 click.option("--since", type=Time()),
                 click.option("--until", type=Time()),
             )
@@ -76,6 +91,7 @@ def filter_of(asked: Mapping[str, Any]) -> Filter:
         reason=asked.get("because"),
         since=asked.get("since"),
         until=asked.get("until"),
+        fingerprint=asked.get("fingerprint"),
     )
 
 
@@ -90,7 +106,19 @@ class Cursor(click.ParamType[str]):
         return str(value)
 
 
-@click.group()
+class _Messages(click.Group):
+    """Its commands, and one that stands on them: that is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "tail"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "tail":
+            return super().get_command(ctx, cmd_name)
+        return exemplify("messages tail", import_module("hub.cli.tailing").tail)
+
+
+@click.group(cls=_Messages)
 def messages() -> None:
     """Find messages and understand them."""
 
@@ -105,14 +133,16 @@ def list_(session: Session, /, limit: int, after: str | None, as_json: bool, **a
     """List messages, newest first."""
     from hub import view
 
-    records, next_ = session.hub().find(filter_of(asked), limit=limit, after=after)
+    records, next_ = session.reader().find(filter_of(asked), limit=limit, after=after)
     if as_json:
         put_items([view.message_json(record) for record in records], next_)
         return
     rows = []
     for record in records:
         where = ", ".join(f"{one.destination or '?'} {one.state}" for one in record.deliveries)
-        why = record.code or ", ".join(sorted({one.reason for one in record.deliveries if one.reason}))
+        times = f" ×{record.repeated + 1}" if record.repeated else ""
+        reasons = ", ".join(sorted({one.reason for one in record.deliveries if one.reason}))
+        why = record.code + times if record.code else reasons
         received = record.received_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         rows.append((received, record.id, record.status, record.type or "?", record.sender, where, why))
     put_table(("received", "id", "status", "type", "sender", "deliveries", "reason"), rows)
@@ -127,7 +157,7 @@ def list_(session: Session, /, limit: int, after: str | None, as_json: bool, **a
 @json_option
 @click.pass_obj
 def show(session: Session, id_: str, role: str | None, reason: str | None, as_json: bool) -> None:
-    """Show one message: every event, attempt, phase and reason; with --payload its bytes."""
+    """Show one message from its first byte to the last answer, and why; with --payload its bytes."""
     from hub.store.api import PayloadRole
 
     if (role is None) != (reason is None):
@@ -140,15 +170,19 @@ def show(session: Session, id_: str, role: str | None, reason: str | None, as_js
     if role is not None:
         _put_payload(hub.payload(id_, PayloadRole(role), check_reason(reason or "")), timeline, role)
         return
+    from hub.cli.telling import story, tell
+
+    entries = story(session, hub.store, timeline)
     if as_json:
-        put_json(_timeline_json(timeline))
+        put_json(_timeline_json(timeline) | {"timeline": entries})
     else:
-        _tell(timeline)
+        tell(timeline, entries)
 
 
 def _put_payload(found: Sequence[Payload], timeline: Timeline, role: str) -> None:
     if not found:
-        say(f"there is no payload {role}, or it is erased")
+        there = sorted({info.role.value for info in timeline.payloads})
+        say(f"there is no payload {role}, or it is erased; what there is: {', '.join(there) or 'none'}")
         raise click.exceptions.Exit(FAILED)
     if len(found) > 1:
         names = "\n".join(f"    {one.id}  {one.destination}" for one in timeline.record.deliveries)
@@ -164,36 +198,10 @@ def _timeline_json(timeline: Timeline) -> dict[str, Any]:
     shown = view.message_json(timeline.record)
     for delivery in shown["deliveries"]:
         delivery["events"] = [view.event_json(event) for event in timeline.events[delivery["id"]]]
+    shown["replayed_as"] = list(timeline.replayed_as)
     shown["findings"] = list(timeline.findings)
     shown["payloads"] = [
         {"role": info.role, "size": info.size, "sha256": info.sha256, "delivery": info.delivery_id}
         for info in timeline.payloads
     ]
     return shown
-
-
-def _tell(timeline: Timeline) -> None:
-    record = timeline.record
-    click.echo(f"message    {record.id}  {record.status}{'  ' + record.code if record.code else ''}")
-    click.echo(f"type       {record.type or 'unknown'}{'  (test)' if record.test else ''}")
-    click.echo(f"from       {record.sender} by {record.source}, to {record.recipient or 'nobody'}")
-    click.echo(f"received   {record.received_at.astimezone().isoformat(timespec='seconds')}")
-    click.echo(f"snapshot   {record.snapshot[:12]}")
-    if record.parent_id:
-        click.echo(f"replays    {record.parent_id}")
-    for finding in timeline.findings:
-        line = f"line {finding['line']}" if finding.get("line") else ""
-        click.echo(f"finding    {finding['rule']} {line} {printable(finding['path'])}")
-    for one in record.deliveries:
-        click.echo(f"\ndelivery   {one.id}  {one.state}{'  ' + one.reason if one.reason else ''}")
-        click.echo(f"           to {one.destination or 'nowhere'} by route {one.route or '-'}")
-        if one.replay_of:
-            click.echo(f"           replays {one.replay_of}")
-        for name, value in record.values.get(one.id, {}).items():
-            click.echo(f"           {name}: {printable(value)}")
-        for event in timeline.events[one.id]:
-            facts = [event.reason, event.phase, event.code, event.actor if event.actor != "hub" else ""]
-            took = f"{event.duration.total_seconds() * 1000:.0f} ms" if event.duration is not None else ""
-            due = f"next {event.due_at.astimezone():%H:%M:%S}" if event.kind == "deferred" and event.due_at else ""
-            at = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-            click.echo(f"  {at}  {event.kind:10} {'  '.join(fact for fact in (*facts, took, due) if fact)}")

@@ -181,10 +181,11 @@ def _tell(shown: Mapping[str, Any]) -> None:
 
 def _tell_differences(found: Iterable[Mapping[str, Any]]) -> None:
     for one in found:
-        click.echo(f"           {printable(_sentence(one))}")
+        click.echo(f"           {printable(sentence(one))}")
 
 
-def _sentence(one: Mapping[str, Any]) -> str:
+def sentence(one: Mapping[str, Any]) -> str:
+    """Return what two decisions do not agree on, in words."""
     to = f" to {one['destination'] or 'nowhere'}"
     match one["what"]:
         case "destination":

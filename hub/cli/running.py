@@ -12,7 +12,7 @@ import click
 
 from hub.cli.common import FAILED, NOT_PERMITTED, OK, REJECTED, UNAVAILABLE, Text, now, printable, read_document, say
 from hub.cli.session import NO_CONFIG, Session
-from hub.errors import ConfigError, Conflict, Problem, Rejected, Unavailable
+from hub.errors import ConfigError, Conflict, Problem, Rejected, StoreBusy, StoreError, Unavailable
 
 if TYPE_CHECKING:
     from hub.cli.sending import Door
@@ -26,14 +26,20 @@ ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 @click.command()
 @click.pass_obj
 def run(session: Session) -> None:
-    """Run the daemon. SIGTERM drains, a second signal ends it at once."""
+    """Run the daemon. SIGHUP reloads; SIGTERM drains, a second signal ends it at once."""
     from hub import log
     from hub.daemon.main import run as run_daemon
 
     if not session.config.is_file():
         raise ConfigError([Problem(str(session.config), 0, 0, "", NO_CONFIG)])
     log.configure()
-    raise click.exceptions.Exit(run_daemon(session.config, session.settings))
+    try:
+        code = run_daemon(session.config, session.settings)
+    except StoreBusy:
+        raise
+    except StoreError as error:
+        raise Unavailable(str(error)) from error
+    raise click.exceptions.Exit(code)
 
 
 @click.command()
@@ -82,6 +88,8 @@ def _hand_in(door: Door, name: str, incoming: Incoming) -> int:
         receipt = door.accept(incoming)
     except Rejected as rejected:
         say(f"{shown}: rejected {rejected.code} {rejected.id or ''}".rstrip())
+        if rejected.code == "unauthenticated":
+            say("    the hub there knows no such token of this sender; xoev-hub config show SOURCE says where it lies")
         for finding in rejected.findings:
             say(f"    {finding.rule} line {finding.line} {finding.path}: {finding.text}")
         return NOT_PERMITTED if rejected.code in ("unauthenticated", "sender_may_not") else REJECTED
@@ -109,7 +117,7 @@ def simulate(script: Path) -> None:
         with running(Script(script)):
             signal.sigwait(ENDING)
     except ScriptError as error:
-        raise ConfigError([Problem(str(script), 0, 0, "", str(error))]) from error
+        raise ConfigError([Problem(str(script), 0, 0, "", str(error).removeprefix(f"{script.name}: "))]) from error
 
 
 @click.group()

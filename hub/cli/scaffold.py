@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -28,5 +29,5 @@ def new(name: str, into: Path) -> None:
         raise click.BadParameter(str(error), param_hint="NAME") from error
     for path in written:
         click.echo(printable(path))
-    folder = Path(written[0]).parent
+    folder = shlex.quote(str(Path(written[0]).parent))
     say(f"next: python -m pip install --no-deps -e {folder}; xoev-hub adapters list; python -m pytest {folder}")

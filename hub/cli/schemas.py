@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hub.cli.common import CONFIG, FAILED, OK, json_option, printable, put_items, put_json, put_table, say
+from hub.cli.common import CONFIG, FAILED, OK, exit_code_of, json_option, printable, put_items, put_json, put_table, say
 from hub.cli.session import Session
 from hub.errors import ConfigError, Problem
 
@@ -188,6 +188,7 @@ def import_release(
     """
     from hub.importing import Wishes, prepare
     from hub.library import Library
+    from hub.xml.release_closure import NOT_HERE
 
     library = Library(session.base)
     wishes = Wishes(standard, version, without, catalog, replace)
@@ -196,7 +197,11 @@ def import_release(
     except ConfigError as error:
         if as_json:
             put_json({"problems": [_problem_json(one) for one in error.problems]})
-        raise
+        code = exit_code_of(error)
+        if any(NOT_HERE in one.text for one in error.problems):
+            say("next: name the release that brings it as well, or import that one first; --catalog FILE says where it "
+                "lies, --without URL that nothing uses it")  # fmt: skip
+        raise click.exceptions.Exit(code) from error
     if not dry_run:
         library.install(prepared.standard, prepared.version, prepared.files, prepared.modules)
     report = _reported(prepared, dry_run=dry_run)

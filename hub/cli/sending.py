@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 import click
 
 from hub.cli.common import now
-from hub.cli.session import Session
+from hub.cli.session import Session, actor
 from hub.errors import Conflict, Rejected, StoreBusy, Unavailable
 from hub.message import Finding, Incoming, MessageId, Receipt
 from hub.plugin import SecretRef
+from hub.store.api import Audit
 
 if TYPE_CHECKING:
     from hub.deployment import Deployment, Source
@@ -44,13 +45,16 @@ def open_door(session: Session, sender: str, source: str | None, url: str | None
     snapshot = session.snapshot()
     deployment = snapshot.deployment
     if sender not in deployment.senders:
-        raise click.BadParameter(f"{sender!r} is not configured; known: {', '.join(deployment.senders)}")
+        known = ", ".join(deployment.senders)
+        raise click.BadParameter(f"{sender!r} is not configured; known: {known}", param_hint="--sender")
     chosen = _source(deployment, sender, source)
     if url is None:
         try:
             return _Here(session, snapshot, chosen)
         except StoreBusy:
             url = _url(chosen)
+    elif urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise click.BadParameter(f"{url!r}, expected an address such as http://127.0.0.1:8080", param_hint="--url")
     elif not urlsplit(url).path.strip("/"):
         url = url.rstrip("/") + getattr(chosen.settings, "path", "/v1/messages")
     return _There(session, chosen, sender, url)
@@ -68,7 +72,8 @@ def _source(deployment: Deployment, sender: str, wanted: str | None) -> Source:
 def _url(source: Source) -> str:
     listen = getattr(source.settings, "listen", None)
     if listen is None:
-        raise Unavailable(f"a daemon has the store, and source {source.name} cannot be reached by HTTP; say --url")
+        text = f"a daemon has the store, and its source {source.name} takes nothing by HTTP"
+        raise Unavailable(f"{text}; hand it in there ({source.adapter}), or say --url of a source that does")
     scheme = "https" if getattr(source.settings, "tls", None) else "http"
     host, _, port = listen.rpartition(":")
     reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # it listens everywhere, so here, too
@@ -82,7 +87,7 @@ class _Here:
         from hub.intake import Intake
         from hub.snapshot import OneSnapshot
 
-        store = session.open_store("daemon")
+        store = self._store = session.open_store("daemon")
         session.keep_snapshot(store, snapshot)
         self._source = source
         planning = OneSnapshot(snapshot)
@@ -91,7 +96,10 @@ class _Here:
     def accept(self, incoming: Incoming) -> Receipt:
         from dataclasses import replace
 
-        return self._intake.accept(replace(incoming, source=self._source.name))
+        receipt = self._intake.accept(replace(incoming, source=self._source.name))
+        text = f"for {incoming.sender} by {self._source.name}"
+        self._store.audit(Audit(now(), actor(), "cli", "send", receipt.message_id, "", text))
+        return receipt
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +135,10 @@ class _There:
                 self._url, data=incoming.body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
             )
             said = answer.json()
+        except requests.ConnectionError as error:
+            why = "TLS is refused" if isinstance(error, requests.exceptions.SSLError) else "nobody takes the connection"
+            text = f"{self._url} does not answer as a hub does: {why}; is it running there, on this address?"
+            raise Unavailable(text) from error
         except (requests.RequestException, ValueError) as error:
             raise Unavailable(f"{self._url} does not answer as a hub does ({type(error).__name__})") from error
         if not isinstance(said, dict):

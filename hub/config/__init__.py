@@ -1,9 +1,23 @@
-"""The configuration: text becomes a checked deployment, or all problems of one run."""
+"""The configuration: text becomes a checked deployment, or all problems of one run.
 
-from hub.config.build import Reading, load, read
-from hub.config.init import init
-from hub.config.matrix import matrix
-from hub.config.origin import Origin, origin
-from hub.config.schema import json_schema
+What stands here is imported when it is asked for: the process settings, which every command needs, need nothing of it.
+"""
 
-__all__ = ["Origin", "Reading", "init", "json_schema", "load", "matrix", "origin", "read"]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hub.config.build import Reading, load, read
+    from hub.config.schema import json_schema
+
+__all__ = ["Reading", "json_schema", "load", "read"]
+
+_HOMES = {"Reading": "build", "json_schema": "schema", "load": "build", "read": "build"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from hub.config.globs import meet, segments
+from hub.config.overlaps import Reach
 from hub.config.report import Place, Report
 from hub.config.standards import fitting
-from hub.deployment import Deployment
+from hub.conversion import accepted, needed, some
+from hub.deployment import Deployment, Level, Mark, Route
 from hub.errors import Problem
 from hub.files import Files
+from hub.routing import Leg, leg
 from hub.xml.profile import Profile
 from hub.xml.profile_file import BERLIN
 from hub.xml.registry import Registry
 
 
 def problems_at(deployment: Deployment, registry: Registry, files: Files, at: datetime) -> tuple[Problem, ...]:
-    """Return a problem for each route whose messages are not served at ``at``.
+    """Return a problem for each route whose messages are not served, or not accepted where it leads, at ``at``.
 
-    An error where no route takes any version of the standard then; a warning where another version's route does.
+    An error where nothing arrives then: no route takes any version of the standard, or a destination accepts none of
+    its route's. A warning where another version does.
     """
     report = Report()
     arriving = {
@@ -34,7 +40,40 @@ def problems_at(deployment: Deployment, registry: Registry, files: Files, at: da
         text = f"dead route at {_time(at)}: {_windows(profiles)}; {_others(profiles, registry, at, taken=taken)}"
         place = Place(mark.file, mark.line, mark.column, f"routes.{route.name}")
         report.add(place, text, level="warning" if taken else "error")
+    reach = Reach(deployment)
+    for route in deployment.routes:
+        served = [one for one in fitting(route.match.type, registry) if one.serves(at)]
+        for mark, text, level in _not_accepted(route, served, reach, at):
+            report.know(mark.file, _text(files, mark.file))
+            report.add(Place(mark.file, mark.line, mark.column, f"routes.{route.name}"), text, level=level)
     return report.problems()
+
+
+def _not_accepted(
+    route: Route, served: Sequence[Profile], reach: Reach, at: datetime
+) -> Iterator[tuple[Mark, str, Level]]:
+    """Yield what the route brings to destinations that do not accept it then; destinations that are alike together."""
+    alike: dict[tuple[object, ...], list[Leg]] = defaultdict(list)
+    for target, destination in reach.destinations(route):
+        if destination.accepts:
+            way = leg(route, target, destination)
+            alike[target.to, destination.accepts, way.steps].append(way)
+    for ways in alike.values():
+        names = some([one.destination.name for one in ways])
+        dead = [(one, needed(ways[0], one, at, segments(route.match.type)[2])[1]) for one in served]
+        arriving = any(len(refused) < _count(one, route) for one, refused in dead)
+        for profile, refused in dead:
+            if refused and route.mark is not None:
+                what = "" if len(refused) == _count(profile, route) else f" ({some(refused)})"
+                text = (
+                    f"{names}: {profile.standard}/{profile.version}{what} is not accepted at {_time(at)}, and no "
+                    f"conversion leads to what is: {accepted(ways[0].destination, at)}"
+                )
+                yield route.mark, text, "warning" if arriving else "error"
+
+
+def _count(profile: Profile, route: Route) -> int:
+    return sum(meet(segments(route.match.type)[2], name) for name in profile.names)
 
 
 def window(profile: Profile) -> str:

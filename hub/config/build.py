@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import cast
 
 from hub.config import entries
+from hub.config.alerts import read_alerts
 from hub.config.crosscheck import crosscheck
 from hub.config.document import Node
 from hub.config.endpoints import Endpoints
 from hub.config.include import read_tree
-from hub.config.model import NAME
 from hub.config.report import Place, Report
 from hub.config.run import FindAdapter, Run
+from hub.config.scalars import NAME
 from hub.deployment import Deployment, Environment
 from hub.errors import ConfigError, Problem
 from hub.files import Files
@@ -28,31 +29,44 @@ from hub.xml.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The deployment, unless an error stands in its way; ``problems`` holds errors and warnings."""
+    """The deployment, unless an error stands in its way; ``problems`` holds errors and warnings.
+
+    ``registry`` holds the standards that it was read against; their problems are among them.
+    """
 
     deployment: Deployment | None
     problems: tuple[Problem, ...]
+    registry: Registry
 
 
-def load(path: Path, *, files: Files | None = None, stage: str | None = None) -> Deployment:
-    """Return the deployment that ``path`` (a routes.yaml) describes.
+def load(path: Path, *, files: Files | None = None, stage: str | None = None, thorough: bool = True) -> Deployment:
+    """Return the deployment that ``path`` (a routes.yaml) describes; ``thorough`` as for :func:`read`.
 
     Raises:
         ConfigError: With all problems of one run.
     """
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would follow links out of the folder
     files = files or Files(absolute.parent)
-    reading = read(files, files.name(absolute), stage=stage)
+    reading = read(files, files.name(absolute), stage=stage, thorough=thorough)
     if reading.deployment is None:
         raise ConfigError(reading.problems)
     return reading.deployment
 
 
 def read(
-    files: Files, main: str = "routes.yaml", *, stage: str | None = None, find: FindAdapter = find_adapter
+    files: Files,
+    main: str = "routes.yaml",
+    *,
+    stage: str | None = None,
+    find: FindAdapter = find_adapter,
+    thorough: bool = True,
 ) -> Reading:
-    """Read the configuration and check everything that can be known without a network and without secrets."""
-    run = start(files, main, stage=stage, find=find)
+    """Read the configuration and check everything that can be known without a network and without secrets.
+
+    Without ``thorough`` adapters prove nothing that only who calls their peers has to know, such as whether a WSDL has
+    the operation; the same files are read.
+    """
+    run = start(files, main, stage=stage, find=find, thorough=thorough)
     municipalities = entries.read_municipalities(run)
     endpoints = Endpoints(run, municipalities)
     run.destinations = dict(destination_nodes(run))
@@ -72,12 +86,15 @@ def read(
         destinations={one.name: one for one in destinations if one is not None},
         routes=tuple(sorted(routes.values(), key=lambda route: -route.priority)),
         tests=tuple(test for test, _ in tests.values()),
+        alerts=read_alerts(run),
     )
     crosscheck(deployment, {name: node for name, (_, node) in tests.items()}, run)
-    return Reading(None if run.report.failed else deployment, run.report.problems())
+    return Reading(None if run.report.failed else deployment, run.report.problems(), run.registry)
 
 
-def start(files: Files, main: str, *, stage: str | None = None, find: FindAdapter = find_adapter) -> Run:
+def start(
+    files: Files, main: str, *, stage: str | None = None, find: FindAdapter = find_adapter, thorough: bool = True
+) -> Run:
     """Return a run with the tree of all files and the standards read."""
     report = Report()
     tree = read_tree(files, main, report)
@@ -87,7 +104,7 @@ def start(files: Files, main: str, *, stage: str | None = None, find: FindAdapte
     if wanted not in ("production", "test"):
         report.add(Place("XOEV_HUB_STAGE", 0, 0, ""), f"found {wanted!r}, expected production or test")
         wanted = "production"
-    return Run(files, tree, report, registry, find, cast("Environment", wanted))
+    return Run(files, tree, report, registry, find, cast("Environment", wanted), thorough=thorough)
 
 
 def destination_nodes(run: Run) -> Iterator[tuple[str, Node]]:

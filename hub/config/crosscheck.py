@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from hub.config.document import Node
 from hub.config.gaps import check_dead_route, check_gaps
+from hub.config.globs import meet, segments
 from hub.config.overlaps import MUNICIPALITY, Reach, check_overlaps
 from hub.config.rejections import check_rejections
 from hub.config.report import Place
@@ -13,7 +15,8 @@ from hub.config.run import Run
 from hub.config.standards import check_checks, check_keys, check_type
 from hub.config.ties import check_ties
 from hub.config.validate import similar, unknown
-from hub.deployment import Deployment, Route, RouteTest, Sender
+from hub.deployment import Deployment, Mark, Route, RouteTest, Sender, StepSpec
+from hub.routing import leg
 
 REJECTION_CODES = frozenset(
     {
@@ -43,6 +46,9 @@ def crosscheck(deployment: Deployment, tests: dict[str, Node], run: Run) -> None
     reach = Reach(deployment)
     for route in deployment.routes:
         check_dead_route(route, deployment, reach, run)
+    if any(_is_lossy(spec) for one in deployment.destinations.values() for spec in one.steps):
+        for route in deployment.routes:
+            _check_lossy(route, reach, run)
     check_overlaps(deployment, reach, run)
     check_gaps(deployment, reach, run)
 
@@ -90,9 +96,46 @@ def _check_route(route: Route, run: Run) -> None:
     _check_targets(route, node.items["deliver_to"], run)
     for spec in (*route.steps, *(spec for target in route.deliver_to for spec in target.steps)):
         if spec.conversion is not None and spec.conversion.lossy and not route.allow_lossy:
-            place = Place(spec.mark.file, spec.mark.line, spec.mark.column, f"routes.{route.name}")
             text = f"the conversion from {spec.conversion.from_} is lossy, expected `allow_lossy: true` on this route"
-            run.report.add(place, text)
+            run.report.add(_place(spec.mark, route), text)
+
+
+def _check_lossy(route: Route, reach: Reach, run: Run) -> None:
+    """Note lossy conversions among the steps of a destination, if the route can bring it what they begin with."""
+    if route.allow_lossy:
+        return
+    told: set[Mark] = set()
+    for target, destination in reach.destinations(route):
+        own = {spec.mark for spec in destination.steps if _is_lossy(spec)}
+        if own <= told:
+            continue  # those of a procedure are told once, however many have it
+        for spec in _lossy(route, leg(route, target, destination).steps):
+            if spec.mark in own and spec.mark not in told:
+                told.add(spec.mark)
+                text = f"route {route.name!r} leads here ({destination.name}), and the conversion is lossy: expected"
+                run.report.add(_place(spec.mark, route), f"{text} `allow_lossy: true` on that route")
+
+
+def _lossy(route: Route, steps: Iterable[StepSpec]) -> Iterator[StepSpec]:
+    """Yield the lossy conversions that a message of the route may come to, by itself or by those before."""
+    standard, version, _ = segments(route.match.type)
+    made: set[str] = set()
+    for spec in steps:
+        if spec.conversion is None:
+            continue
+        from_ = spec.conversion.from_.partition("/")
+        if spec.conversion.from_ in made or (meet(standard, from_[0]) and meet(version, from_[2])):
+            made.add(spec.conversion.to)
+            if spec.conversion.lossy:
+                yield spec
+
+
+def _is_lossy(spec: StepSpec) -> bool:
+    return spec.conversion is not None and spec.conversion.lossy
+
+
+def _place(mark: Mark, route: Route) -> Place:
+    return Place(mark.file, mark.line, mark.column, f"routes.{route.name}")
 
 
 def _check_targets(route: Route, node: Node, run: Run) -> None:

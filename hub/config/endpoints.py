@@ -26,11 +26,12 @@ from hub.config.standards import check_type
 from hub.config.steps import read_steps
 from hub.config.validate import found, locate, note_all, validated
 from hub.deployment import Accepts, Destination, KeepRejected, Municipality, Source
+from hub.hours import Hours, Window, read_weekly
 from hub.plugin import RESERVED_IN, RESERVED_OUT, Adapter, Context, Limits, SecretRef, Settings
 from hub.plugins import check_settings, read_settings
 from hub.retry import RetryPolicy
 from hub.xml import guard
-from hub.xml.answers import Office
+from hub.xml.office import Office
 
 WARNING = "warning: "  # how an adapter's check marks advice
 UNCLEAR_MUST_BE_WRITTEN = frozenset({"soap"})  # a repeated document may be taken twice: somebody must decide that
@@ -82,6 +83,7 @@ class Endpoints:
             ordered_by=self._ordered_by(keys, filled),
             steps=read_steps(keys.steps, filled.items.get("steps"), self.run),
             accepts=self._accepts(keys, filled),
+            hours=_hours(keys),
             environment=keys.environment,
             insecure=keys.insecure,
         )
@@ -180,10 +182,12 @@ class Endpoints:
             senders=senders,
             limits=limits,
             keep_rejected=_kept(keys.keep_rejected),
+            keep_accepted=keys.keep_accepted,
             environment=keys.environment,
             insecure=keys.insecure,
             every=getattr(settings, "every", None),
             on_reject=keys.on_reject,
+            on_accept=keys.on_accept,
             rejected_by=Office(**keys.rejected_by.model_dump()) if keys.rejected_by else None,
         )
 
@@ -235,7 +239,7 @@ class Endpoints:
 
     def _own_check(self, adapter: Adapter, settings: Settings, context: Context, node: Node) -> None:
         told = []
-        for path, text in check_settings(adapter, settings, context):
+        for path, text in check_settings(adapter, settings, context, thorough=self.run.thorough):
             at = locate(node, path)
             place = at.key_place if at is node else at.place
             if not self.run.report.has(place):  # one fault, one problem, even if both of us see it
@@ -275,6 +279,13 @@ def _split(node: Node, reserved: Iterable[str]) -> tuple[Node, Node]:
 
 def _kept(entry: KeepRejectedEntry) -> KeepRejected:
     return KeepRejected(entry.for_, entry.up_to)
+
+
+def _hours(keys: OutboundKeys) -> Hours:
+    weekly = tuple(span for text in keys.open for span in read_weekly(text))
+    down = tuple(span for one in keys.maintenance if one.every for span in read_weekly(one.every))
+    once = tuple(Window(one.from_, one.until) for one in keys.maintenance if one.from_ and one.until)
+    return Hours(weekly, down, once, ", ".join(keys.open))
 
 
 class _Silent:

@@ -8,11 +8,13 @@ from typing import TypeVar
 
 from hub.config.document import Node
 from hub.config.lookup import part_of
-from hub.config.model import NAME, CheckEntry, MunicipalityEntry, PartnerEntry, RouteEntry, SenderEntry, TestEntry
+from hub.config.model import CheckEntry, MunicipalityEntry, PartnerEntry, RouteEntry, SenderEntry, TestEntry
 from hub.config.run import Run
+from hub.config.scalars import NAME
 from hub.config.steps import mark, read_steps
 from hub.config.validate import validated
 from hub.deployment import CheckSpec, Match, Municipality, Partner, Route, RouteTest, Sender, Target
+from hub.rate import read_rate
 from hub.xml.checks.values import Check
 
 T = TypeVar("T")
@@ -41,7 +43,8 @@ def read_sender(name: str, node: Node, run: Run) -> Sender | None:
     entry = validated(SenderEntry, node.with_value({}) if node.value is None else node, run.report)
     if entry is None:
         return None
-    return Sender(name, entry.may_send, entry.may_address, entry.municipality, entry.return_to, entry.environment)
+    rate = read_rate(entry.rate) if entry.rate else None
+    return Sender(name, entry.may_send, entry.may_address, entry.municipality, entry.return_to, entry.environment, rate)
 
 
 def read_municipalities(run: Run) -> dict[str, Municipality]:

@@ -31,6 +31,7 @@ class Tree:
 
     sections: dict[str, dict[str, Node]] = field(default_factory=lambda: {name: {} for name in MAPPINGS})
     tests: list[Node] = field(default_factory=list)
+    alerts: Node | None = None
     only: dict[str, str] = field(default_factory=dict)  # file: the municipality that it may speak of
     only_nodes: list[tuple[str, Node]] = field(default_factory=list)  # where that was said
     partial: bool = False  # a file could not be read: names may be missing that are not wrong
@@ -105,6 +106,11 @@ class _Reader:
             self._includes(node, only, chain)
         elif key == "tests":
             self._tests(node)
+        elif key == "alerts":
+            if self.tree.alerts is not None:
+                first = self.tree.alerts
+                self._report.add(node.key_place, f"alerts stand in {first.file}:{first.key[0]} already")
+            self.tree.alerts = node
         elif key in self.tree.sections:
             self._entries(key, node, only)
         elif key != "version":

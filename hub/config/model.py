@@ -1,123 +1,41 @@
 """The grammar of routes.yaml (INTERFACE §3), entry by entry. Shapes only: what a name refers to is checked later.
 
-Every scalar arrives as text; the types here say how it is read. Short forms (``keep_rejected: 7d``, one name where a
-list may stand) are widened before they are checked.
+Every scalar arrives as text; :mod:`hub.config.scalars` says how it is read. Short forms (``keep_rejected: 7d``, one
+name where a list may stand) are widened before they are checked.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hub.config.globs import segments
+from hub.config.alerts_model import AlertsEntry
+from hub.config.scalars import (
+    Ags,
+    Amount,
+    Authority,
+    BoundedSpan,
+    Environment,
+    Grammar,
+    Insecure,
+    Moment,
+    OfficeText,
+    Order,
+    PartnerAuthority,
+    RateText,
+    Span,
+    Text,
+    Texts,
+    TypeGlob,
+    TypeGlobs,
+    WeeklyText,
+    several,
+    widened,
+)
 from hub.config.validate import unknown
-from hub.plugin import Duration, Flag, Size
-from hub.xml.answers import plain
-from hub.xml.profile_file import BERLIN
-
-
-class Grammar(BaseModel):
-    """Base of everything here: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-# --- scalars ------------------------------------------------------------------------------------------------------
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
-_AGS = re.compile(r"[0-9]{2}|[0-9]{3}|[0-9]{5}|[0-9]{8}|[0-9]{12}", re.ASCII)
-_AUTHORITY = re.compile(r"[^\s:*?]+:[^\s*?]+")
-_PARTNER_AUTHORITY = re.compile(r"[^\s:*?]+:(\*|[^\s*?]+)")
-_GLOB = re.compile(r"[^\s/\[\]]+(/[^\s/\[\]]+){0,2}")
-_LONGEST = timedelta(days=3660)
-
-
-def _ags(text: str) -> str:
-    if not _AGS.fullmatch(text):
-        raise ValueError(f"found {text!r}, expected an AGS such as 03103000, a county's such as 03151, or an ARS")
-    return text
-
-
-def _authority(text: str) -> str:
-    if not _AUTHORITY.fullmatch(text):
-        raise ValueError(f"found {text!r}, expected an authority key PREFIX:NUMBER such as psw:03103000")
-    return text
-
-
-def _partner_authority(text: str) -> str:
-    if not _PARTNER_AUTHORITY.fullmatch(text):
-        raise ValueError(f"found {text!r}, expected an authority key such as bap:4711, or a whole prefix such as bap:*")
-    return text
-
-
-def _type(text: str) -> str:
-    if not _GLOB.fullmatch(text):
-        raise ValueError(f"found {text!r}, expected globs STANDARD/VERSION/NAME such as xgewerbeanzeige/2.2/*")
-    return "/".join(segments(text))
-
-
-def _positive(value: timedelta) -> timedelta:
-    if not timedelta(0) < value <= _LONGEST:
-        raise ValueError("expected a duration of more than nothing and at most ten years")
-    return value
-
-
-def _bounded(value: timedelta) -> timedelta:
-    if value > _LONGEST:
-        raise ValueError("expected a duration of at most ten years")
-    return value
-
-
-def _reason(text: str) -> str:
-    if text.lower() in ("", "true", "false", "yes", "no", "on", "off", "1", "0"):
-        raise ValueError(f"found {text!r}, expected the reason why plaintext is acceptable here")
-    return text
-
-
-def _order(text: str) -> str:
-    if text not in ("none", "sender", "recipient") and not re.fullmatch(r"key:\S+", text):
-        raise ValueError(f"found {text!r}, expected none, sender, recipient or key:NAME")
-    return text
-
-
-def _moment(value: Any) -> Any:
-    try:
-        at = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"found {value!r}, expected a date or time such as 2026-05-02T18:00 (in Berlin)") from None
-    return at if at.tzinfo else at.replace(tzinfo=BERLIN)
-
-
-def _office_text(text: str) -> str:
-    if text != plain(text) or not 0 < len(text) <= 100:
-        raise ValueError(f"found {text!r}, expected 1 to 100 plain letters, digits and signs")
-    return text
-
-
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _widened(key: str, entry: Any) -> BeforeValidator:
-    """Let a text stand for ``{key: text}``; editors are told both forms."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, str | entry)
-
-
-Ags: TypeAlias = Annotated[str, AfterValidator(_ags)]
-Span: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
-TypeGlob: TypeAlias = Annotated[str, AfterValidator(_type)]
-Text: TypeAlias = Annotated[str, Field(min_length=1)]
-OfficeText: TypeAlias = Annotated[str, AfterValidator(_office_text)]
-Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_several, str | list[str])]
-TypeGlobs: TypeAlias = Annotated[tuple[TypeGlob, ...], BeforeValidator(_several, str | list[str])]
-Amount: TypeAlias = Annotated[Size, Field(ge=1, le=4_000_000_000)]
-Environment: TypeAlias = Literal["production", "test"]
-Moment: TypeAlias = Annotated[datetime, BeforeValidator(_moment, str)]
-Insecure: TypeAlias = Annotated[str, AfterValidator(_reason)]
-
+from hub.plugin import Flag, Size
 
 # --- files, senders, municipalities, partners ---------------------------------------------------------------------
 
@@ -135,19 +53,20 @@ class SenderEntry(Grammar):
     municipality: Text | None = None
     return_to: Text | None = None
     environment: Environment = "production"
+    rate: RateText | None = None
 
 
 class MunicipalityEntry(Grammar):
     name: Text
     ags: Ags
-    authorities: tuple[Annotated[str, AfterValidator(_authority)], ...] = ()
+    authorities: tuple[Authority, ...] = ()
     members: tuple[Text, ...] = ()
     values: dict[str, str] = Field(default_factory=dict)
     procedures: dict[str, Any] = Field(default_factory=dict)
 
 
 class PartnerEntry(Grammar):
-    authorities: tuple[Annotated[str, AfterValidator(_partner_authority)], ...] = ()
+    authorities: tuple[PartnerAuthority, ...] = ()
 
 
 # --- steps and checks ---------------------------------------------------------------------------------------------
@@ -240,12 +159,12 @@ Checks: TypeAlias = tuple[Annotated[CheckEntry, BeforeValidator(_check, _CheckNa
 
 
 class KeepRejectedEntry(Grammar):
-    for_: Annotated[Duration, AfterValidator(_bounded)] = Field(default=timedelta(days=7), alias="for")
+    for_: BoundedSpan = Field(default=timedelta(days=7), alias="for")
     up_to: Size = 1_000_000_000
 
 
 class OfficeEntry(Grammar):
-    authority: Annotated[str, AfterValidator(_authority)]
+    authority: Authority
     name: OfficeText
     email: OfficeText
     street: OfficeText
@@ -258,11 +177,13 @@ class InboundKeys(Grammar):
     adapter: Text
     max_body: Amount | None = None
     max_text: Amount | None = None
-    keep_rejected: Annotated[KeepRejectedEntry, _widened("for", KeepRejectedEntry)] = KeepRejectedEntry()
+    keep_rejected: Annotated[KeepRejectedEntry, widened("for", KeepRejectedEntry)] = KeepRejectedEntry()
+    keep_accepted: BoundedSpan | None = None
     sender: Text | None = None
     environment: Environment = "production"
     insecure: Insecure | None = None
     on_reject: Literal["problem", "standard", "both"] = "problem"
+    on_accept: Literal["receipt", "standard"] = "receipt"
     rejected_by: OfficeEntry | None = None
 
 
@@ -297,8 +218,21 @@ def _something(entries: tuple[AcceptsEntry, ...]) -> tuple[AcceptsEntry, ...]:
 
 
 AcceptsEntries: TypeAlias = Annotated[
-    tuple[Annotated[AcceptsEntry, _widened("type", AcceptsEntry)], ...], AfterValidator(_something)
+    tuple[Annotated[AcceptsEntry, widened("type", AcceptsEntry)], ...], AfterValidator(_something)
 ]
+
+
+class MaintenanceEntry(Grammar):
+    every: WeeklyText | None = None
+    from_: Moment | None = Field(default=None, alias="from")
+    until: Moment | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> MaintenanceEntry:
+        once = self.from_ is not None and self.until is not None and self.from_ < self.until
+        if once == (self.every is not None) or (self.every is not None and (self.from_ or self.until)):
+            raise ValueError("expected hours such as So 02:00-04:00, or `from` and a later `until`")
+        return self
 
 
 class OutboundKeys(Grammar):
@@ -307,11 +241,13 @@ class OutboundKeys(Grammar):
     retry: RetryEntry = RetryEntry()
     on_unclear: Literal["retry", "hold"] | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=256)] | None = None
-    ordered_by: Annotated[str, AfterValidator(_order)] = "none"
+    ordered_by: Order = "none"
     steps: Steps = ()
     timeout: TimeoutEntry = TimeoutEntry()
     max_reply: Amount | None = None
     accepts: AcceptsEntries | None = None
+    open: Annotated[tuple[WeeklyText, ...], BeforeValidator(several, str | list[str])] = ()
+    maintenance: tuple[Annotated[MaintenanceEntry, widened("every", MaintenanceEntry)], ...] = ()
     insecure: Insecure | None = None
 
 
@@ -333,8 +269,8 @@ class TargetEntry(Grammar):
 
 
 Targets: TypeAlias = Annotated[
-    tuple[Annotated[TargetEntry, _widened("to", TargetEntry)], ...],
-    BeforeValidator(_several, str | list[str | TargetEntry]),
+    tuple[Annotated[TargetEntry, widened("to", TargetEntry)], ...],
+    BeforeValidator(several, str | list[str | TargetEntry]),
 ]
 
 
@@ -371,7 +307,7 @@ class RoutesFile(Grammar):
     """A whole file, for the JSON Schema; entries are validated one by one, so that a broken one hides no other."""
 
     version: Literal["1"]
-    include: tuple[Annotated[Include, _widened("path", Include)], ...] = ()
+    include: tuple[Annotated[Include, widened("path", Include)], ...] = ()
     senders: dict[str, SenderEntry] = Field(default_factory=dict)
     inbound: dict[str, Any] = Field(default_factory=dict)
     municipalities: dict[str, MunicipalityEntry] = Field(default_factory=dict)
@@ -379,4 +315,5 @@ class RoutesFile(Grammar):
     procedures: dict[str, Any] = Field(default_factory=dict)
     destinations: dict[str, Any] = Field(default_factory=dict)
     routes: dict[str, RouteEntry]
+    alerts: AlertsEntry = AlertsEntry()
     tests: tuple[TestEntry, ...] = ()

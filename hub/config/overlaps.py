@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hub.config.globs import any_meet, type_covers, types_meet
 from hub.config.lookup import destination_for
 from hub.config.run import Run
-from hub.deployment import Deployment, Route
+from hub.deployment import Deployment, Destination, Route, Target
 
 MUNICIPALITY = "{municipality}/"
 NOBODY = ""  # stands for a document without an addressee
@@ -37,6 +37,18 @@ class Reach:
         if services not in self._having:
             self._having[services] = frozenset(self._find(services))
         return self._having[services]
+
+    def destinations(self, route: Route) -> Iterator[tuple[Target, Destination]]:
+        """Yield every destination that a route leads to, once, with the entry of ``deliver_to`` that names it."""
+        places, destinations = self._deployment.municipalities, self._deployment.destinations
+        for target in route.deliver_to:
+            service = target.to.removeprefix(MUNICIPALITY)
+            if service == target.to:
+                names = {target.to: None}
+            else:
+                having = (destination_for(places, destinations, key, service) for key in sorted(self.of(route)))
+                names = dict.fromkeys(name for found in having for name in found)
+            yield from ((target, destinations[name]) for name in names if name in destinations)
 
     def _find(self, services: tuple[str, ...]) -> Iterator[str]:
         if not services:

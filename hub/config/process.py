@@ -7,33 +7,37 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from hub.config.report import Place, Report
-from hub.config.validate import unknown
-from hub.deployment import Environment
 from hub.errors import ConfigError
-from hub.plugin import Size
+
+if TYPE_CHECKING:
+    from hub.deployment import Environment
 
 FILE = "hub.toml"
 PREFIX = "XOEV_HUB_"
 WORKERS_MAX = 256
+CONFIRM_ABOVE = 20
+CONFIRM_ABOVE_MAX = 100_000
 BYTES_IN_FLIGHT = 256_000_000
 BYTES_IN_FLIGHT_MIN = 1_000_000
 WORKER_MEMORY = 1_000_000_000
 WORKER_MEMORY_MIN = 64_000_000
-_KEYS = ("state_dir", "store", "admin_listen", "workers", "worker_memory", "stage", "bytes_in_flight")
+KEEP_FREE = 256_000_000
+BALLAST = 32_000_000
+ROOM_MIN = 1_000_000
+_KEYS = (
+    "state_dir", "store", "admin_listen", "workers", "worker_memory", "stage", "keep_free", "ballast",
+    "bytes_in_flight", "confirm_above",
+)  # fmt: skip
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
 _STORE = re.compile(r"(sqlite|postgresql\+psycopg)://")
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 _SQLITE = "sqlite:///"
-_SIZE = TypeAdapter[int](Size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class ProcessSettings:
     stage: Environment = "production"
     bytes_in_flight: int = BYTES_IN_FLIGHT  # of documents, over all sources, from reading to receipt
     worker_memory: int = WORKER_MEMORY  # bytes that a worker may take beside what all of them share
+    keep_free: int = KEEP_FREE  # bytes of the store's disk, below which nothing more is taken in
+    ballast: int = BALLAST  # bytes of it that are given up when it is full, so that what is here goes on
+    confirm_above: int = CONFIRM_ABOVE  # a job with more items wants their number said
 
 
 def load_process(base: Path, environ: Mapping[str, str] = os.environ) -> ProcessSettings:
@@ -70,6 +77,8 @@ def load_process(base: Path, environ: Mapping[str, str] = os.environ) -> Process
 def _from_file(path: Path, report: Report) -> dict[str, tuple[Any, Place]]:
     if not path.exists():
         return {}
+    import tomllib  # few have such a file
+
     try:
         text = path.read_bytes().decode("utf-8-sig")
         report.know(FILE, text)
@@ -86,6 +95,8 @@ def _from_file(path: Path, report: Report) -> dict[str, tuple[Any, Place]]:
     values = {key: (value, _place(key, text)) for key, value in found.items()}
     for key, (value, place) in values.items():
         if key not in _KEYS:
+            from hub.config.validate import unknown  # here: it needs what only the configuration needs
+
             report.add(place, unknown("key", key, _KEYS))
         elif key == "store" and isinstance(value, str) and _PASSWORD.search(value):
             report.cover(place)
@@ -107,6 +118,19 @@ def _syntax_place(text: str) -> Place:
     return Place(FILE, int(at[1]), int(at[2]), "") if at else Place(FILE, 1, 1, "")
 
 
+def _size_of(value: object) -> int:
+    """Return a size in bytes.
+
+    Raises:
+        ValueError: It is none.
+    """
+    from pydantic import TypeAdapter  # here: most deployments name no size, and every command would wait for it
+
+    from hub.plugin import Size
+
+    return TypeAdapter[int](Size).validate_python(value)
+
+
 class _Reader:
     """Reads each value; notes what is wrong and goes on with the default."""
 
@@ -119,10 +143,13 @@ class _Reader:
             state_dir=state_dir,
             store=self._store(state_dir),
             admin_listen=self._listen(),
-            workers=self._workers(),
+            workers=self._number("workers", os.cpu_count() or 1, 1, WORKERS_MAX),
             stage=self._stage(),
             bytes_in_flight=self._size("bytes_in_flight", BYTES_IN_FLIGHT, BYTES_IN_FLIGHT_MIN, "256MB, at least 1MB"),
             worker_memory=self._size("worker_memory", WORKER_MEMORY, WORKER_MEMORY_MIN, "1GB, at least 64MB"),
+            keep_free=self._size("keep_free", KEEP_FREE, ROOM_MIN, "256MB, at least 1MB"),
+            ballast=self._size("ballast", BALLAST, ROOM_MIN, "32MB, at least 1MB"),
+            confirm_above=self._number("confirm_above", CONFIRM_ABOVE, 0, CONFIRM_ABOVE_MAX),
         )
 
     def _text(self, key: str) -> str | None:
@@ -150,15 +177,15 @@ class _Reader:
             self._problem("admin_listen", "HOST:PORT such as 127.0.0.1:8081")
         return text
 
-    def _workers(self) -> int:
-        value, place = self._values.get("workers", (None, None))
+    def _number(self, key: str, default: int, least: int, most: int) -> int:
+        value, place = self._values.get(key, (None, None))
         if place is None:
-            return os.cpu_count() or 1
+            return default
         text = str(value)
-        if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) and 1 <= int(text) <= WORKERS_MAX:
+        if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) and least <= int(text) <= most:
             return int(text)
-        self._problem("workers", f"a whole number from 1 to {WORKERS_MAX}")
-        return 1
+        self._problem(key, f"a whole number from {least} to {most}")
+        return least
 
     def _stage(self) -> Environment:
         text = self._text("stage") or "production"
@@ -173,8 +200,8 @@ class _Reader:
         if place is None:
             return default
         try:
-            size: int = _SIZE.validate_python(value)
-        except ValidationError:
+            size: int = _size_of(value)
+        except ValueError:
             size = 0
         if isinstance(value, str) and size >= least:
             return size

@@ -29,6 +29,7 @@ class Run:
     find_adapter: FindAdapter
     stage: Environment
     destinations: dict[str, Node] = field(default_factory=dict)  # of both forms, as written, by name
+    thorough: bool = True  # adapters prove what takes them long
 
     def names(self, section: str) -> dict[str, Node]:
         return self.tree.sections[section]

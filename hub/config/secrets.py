@@ -33,7 +33,8 @@ def cover_secrets(root: Node, report: Report) -> None:
         elif text and _SECRET_KEY.search(key) and not _REFERENCE.match(text) and not _FILLED.fullmatch(text):
             report.cover(node.place)
             report.add(
-                node.place, f"{key}: expected env:NAME or file:PATH; a secret itself never stands in the configuration"
+                node.place,
+                "found a value, expected env:NAME or file:PATH; a secret itself never stands in the configuration",
             )
 
 

@@ -22,7 +22,7 @@ FOUND_SHOWN_MAX = 60
 
 LATER = frozenset(
     {
-        "addressing", "attachments", "body", "confirm", "rate", "session",
+        "addressing", "attachments", "body", "confirm", "session",
     }
 )  # fmt: skip
 """Keys of the contract that come with a later release: refused with a sentence that says so."""

@@ -50,6 +50,7 @@ class _Request(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        """Answer what monitoring asks; a HEAD gets the same without the body, as balancers ask that way."""
         match self.path:
             case "/livez":
                 self._answer(200, b"ok\n")
@@ -61,12 +62,15 @@ class _Request(BaseHTTPRequestHandler):
             case _:
                 self._answer(404, b"not found\n")
 
+    do_HEAD = do_GET  # noqa: N815  # http.server calls it so
+
     def _answer(self, status: int, body: bytes, media_type: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: probes come every few seconds."""

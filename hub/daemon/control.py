@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +30,8 @@ class ControlDoor:
         """Open the door. A former daemon's socket is replaced: the store's lock says that it is gone."""
         self._path = state_dir / NAME
         self._path.unlink(missing_ok=True)
-        self._server = _Server(str(self._path), _Request)
+        with _address(state_dir) as address:
+            self._server = _Server(address, _Request)
         self._path.chmod(0o600)
         self._server.answer = answer
         self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
@@ -60,6 +63,16 @@ class _Request(socketserver.StreamRequestHandler):
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 
 
+@contextmanager
+def _address(state_dir: Path) -> Iterator[str]:
+    """Give the socket's address, which is short wherever the folder is: 107 bytes at most (unix(7))."""
+    folder = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{NAME}"
+    finally:
+        os.close(folder)
+
+
 def ask(state_dir: Path, request: Mapping[str, Any]) -> Answer:
     """Ask the running daemon of a state directory.
 
@@ -68,7 +81,8 @@ def ask(state_dir: Path, request: Mapping[str, Any]) -> Answer:
     """
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(ANSWER_SECONDS)
-        sock.connect(str(state_dir / NAME))
+        with _address(state_dir) as address:
+            sock.connect(address)
         sock.sendall(json.dumps(request).encode() + b"\n")
         with sock.makefile("rb") as lines:
             line = lines.readline()

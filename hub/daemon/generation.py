@@ -87,15 +87,21 @@ class Generation:
             if last:
                 self.pool.close()
 
-    def inspect(self, incoming: Incoming) -> Plan | Rejection | None:
+    def inspect(self, incoming: Incoming, on_stall: Callable[[], None]) -> Plan | Rejection | None:
         """Inspect a document; ``None`` if this generation is retired, and another one has to."""
         with self._used() as entered:
-            return self.pool.inspect(incoming) if entered else None
+            return self.pool.inspect(incoming, on_stall) if entered else None
 
     def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
-        """Return a rejection in the standard's own form; ``None`` too if this generation is retired."""
+        """Return a rejection or receipt in the standard's own form.
+
+        Raises:
+            Unavailable: This generation is retired, or as from the pool.
+        """
         with self._used() as entered:
-            return self.pool.document(incoming, rejection) if entered else None
+            if not entered:
+                raise Unavailable("the hub is closing")
+            return self.pool.document(incoming, rejection)
 
 
 class Generations:
@@ -104,16 +110,22 @@ class Generations:
     def __init__(self, first: Generation) -> None:
         self.current = first
 
-    def inspect(self, incoming: Incoming) -> Plan | Rejection:
-        """Inspect a document by the generation in service."""
+    def inspect(self, incoming: Incoming, on_stall: Callable[[], None] = lambda: None) -> Plan | Rejection:
+        """Inspect a document by the generation in service. ``on_stall`` is called when it takes long."""
         for _ in range(3):  # it may retire in between, but not each time
-            if (result := self.current.inspect(incoming)) is not None:
+            if (result := self.current.inspect(incoming, on_stall)) is not None:
                 return result
         raise Unavailable("the hub is closing")
 
     def document(self, incoming: Incoming, rejection: Rejection) -> bytes | None:
-        """Return a rejection in the standard's own form, by the generation in service."""
-        return self.current.document(incoming, rejection)
+        """Return a rejection or receipt in the standard's own form, by the generation in service."""
+        generation = self.current
+        try:
+            return generation.document(incoming, rejection)
+        except Unavailable:
+            if generation is self.current:
+                raise
+        return self.current.document(incoming, rejection)  # it retired in between: no reason to say that there is none
 
     def swap(self, fresh: Generation) -> None:
         """Put a generation into service; the former drains."""

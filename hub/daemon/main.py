@@ -14,10 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hub import crashpoint
 from hub.config.process import ProcessSettings
 from hub.daemon.admin import Admin
 from hub.daemon.control import ControlDoor
 from hub.daemon.engine import Engine
+from hub.daemon.notify import Notifier
 from hub.errors import ConfigError, HubError
 from hub.log import get_log
 from hub.memory import give_back_large_blocks
@@ -34,6 +36,7 @@ def run(config: Path, settings: ProcessSettings) -> int:
     Raises:
         StoreError, ConfigError, Unavailable, OSError: It cannot start.
     """
+    crashpoint.arm(os.environ, settings.stage)
     give_back_large_blocks()
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # reentrant: a signal handler may put into it
     stopping = False
@@ -56,6 +59,7 @@ def run(config: Path, settings: ProcessSettings) -> int:
         failed = True
         signals.put(signal.SIGTERM)
 
+    notifier = Notifier()
     engine = Engine(config, settings, on_failure)
     try:
         admin = Admin(settings.admin_listen, engine.not_ready, engine.render_metrics)
@@ -66,11 +70,15 @@ def run(config: Path, settings: ProcessSettings) -> int:
     with admin:  # answers while the hub drains, too: who watches it must see that it lives and takes nothing more
         try:
             engine.start()
-            with ControlDoor(settings.state_dir, lambda asked: _answer(engine, asked)):
+            notifier.ready()
+            notifier.watch(engine.is_alive)
+            with ControlDoor(settings.state_dir, lambda asked: _answer(engine, asked, notifier)):
                 while _next(signals) == signal.SIGHUP:
-                    _reload(engine)
+                    _reload(engine, notifier)
         finally:
+            notifier.stopping()
             drained = engine.stop()
+            notifier.close()
     return 0 if drained and not failed else FAILED
 
 
@@ -83,18 +91,23 @@ def _next(signals: queue.SimpleQueue[int]) -> int:
             continue
 
 
-def _answer(engine: Engine, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(engine: Engine, asked: Mapping[str, Any], notifier: Notifier) -> dict[str, Any]:
     match asked.get("do"):
         case "reload":
-            return _reload(engine)
+            return _reload(engine, notifier)
+        case "ready":
+            return {"ok": True, "why": engine.not_ready(), "sources": engine.sources.failing()}
+        case "destinations":
+            return {"ok": True, **engine.configured()}
         case "snapshot":
             return {"ok": True, "snapshot": engine.snapshot}
         case _:
             return {"ok": False, "error": "unknown request"}
 
 
-def _reload(engine: Engine) -> dict[str, Any]:
+def _reload(engine: Engine, notifier: Notifier) -> dict[str, Any]:
     """Reload, and say how it went; a refused configuration changes nothing."""
+    notifier.reloading()
     try:
         return {"ok": True, "snapshot": engine.reload()}
     except ConfigError as error:
@@ -105,3 +118,5 @@ def _reload(engine: Engine) -> dict[str, Any]:
     except (HubError, OSError) as error:
         log.error("reload_refused", error=type(error).__name__)
         return {"ok": False, "error": str(error)}
+    finally:
+        notifier.ready()

@@ -66,6 +66,10 @@ class Sources:
         for one in self._open.values():
             one.join(max(deadline - time.monotonic(), 0))
 
+    def failing(self) -> dict[str, str]:
+        """Return the sources that cannot be read now, and why, in the system's words."""
+        return {name: one.failure for name, one in self._open.items() if one.failure}
+
     def _open_one(self, source: Source, endpoints: Endpoints) -> _Listening | _Polling:
         adapter, made = endpoints.inbound(source, self._desk, self._budget.of(source.name))
         former = self._open.get(source.name)
@@ -82,6 +86,8 @@ class Sources:
 
 class _Opened:
     """A source that is open, and the secrets and certificates that it was opened with."""
+
+    failure = ""  # why it cannot be read now
 
     def __init__(self, source: Source, endpoints: Endpoints) -> None:
         self.source, self._endpoints = source, endpoints
@@ -116,7 +122,9 @@ class _Listening(_Opened):
             waited += 0.05
         self._starting = False
         if self._failure is not None:
-            raise OSError(f"source {self.source.name}: {self._failure}") from self._failure
+            place = getattr(self.source.settings, "listen", None)
+            why = self._failure.strerror or str(self._failure)
+            raise OSError(f"source {self.source.name}: {f'{place}: ' if place else ''}{why}") from self._failure
 
     def stop(self) -> None:
         self._stop.set()
@@ -166,7 +174,18 @@ class _Polling(_Opened):
         with self._busy:
             if self._stop.is_set():
                 return
+            failure = ""
             try:
                 self._poller.poll(self._take)
             except Exception as error:  # a plugin's bug must not end the polling
-                log.error("poll_failed", source=self.source.name, exc_info=error)
+                failure = _told(error)
+                if failure != self.failure:  # said once, not at each poll: nights are long
+                    log.error("poll_failed", source=self.source.name, exc_info=error)
+            if self.failure and not failure:
+                log.info("poll_works", source=self.source.name)
+            self.failure = failure
+
+
+def _told(error: Exception) -> str:
+    """Return what the system said: other texts may quote a document, or a file that is called after a person."""
+    return f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__

@@ -6,18 +6,20 @@ job ``replan`` like any other, by ``hub``; a delivery whose plan is still the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from hub.delivery import Delivery
 from hub.deployment import Destination
+from hub.job import Job
 from hub.log import get_log
 from hub.message import new_id
-from hub.store.api import Filter, Job, Store
+from hub.store.api import Filter, Store
 
 log = get_log(__name__)
 
 PAGE = 1000
+RATE = "1000"
 REASON = "what the destination accepts, or the configuration, has changed since it was planned"
 
 
@@ -38,9 +40,8 @@ def replan(store: Store, switching: Iterable[Destination], snapshot: str, now: d
         if not delivery.revision and (delivery.snapshot != snapshot or _has_switched(destination, delivery.due_at, now))
     ]
     if items:
-        arguments: Mapping[str, str] = {}
-        job = Job(new_id(), "replan", "hub", REASON, now, tuple(items), arguments)
-        store.add_job(job)
+        # Sooner than anything else would release it: until then it may go out in the old shape.
+        job = store.jobs.add(Job(new_id(), "replan", "hub", REASON, now, {"rate": RATE}), items)
         log.info("replan_asked", job=job.id, count=len(items))
     return len(items)
 

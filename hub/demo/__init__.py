@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
+from hub.demo.fields import Arrival, arrivals
+from hub.demo.fields import failures as field_failures
 from hub.demo.stage import Stage
 
 SETTLE_SECONDS = 30.0
+Row: TypeAlias = tuple[Any, ...]
 REASON = "Demo: Bausystem in Gifhorn ist wieder aufnahmebereit"
 
 
@@ -31,10 +34,12 @@ class Document:
 DOCUMENTS = (
     Document("gewerbeanmeldung-wolfsburg.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("gewerbeanmeldung-wittingen.xml", "gewerbe-online", "GEWERBE_TOKEN"),
+    Document("gewerbeanmeldung-braunschweig.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("bauantrag-wittingen.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("bauantrag-braunschweig.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("formelle-pruefung-bauportal.xml", "bauaufsicht", "BAUAUFSICHT_TOKEN"),
     Document("beteiligung-salzgitter.xml", "bauportal", "BAUPORTAL_TOKEN"),
+    Document("stellungnahme-salzgitter.xml", "bauportal", "BAUPORTAL_TOKEN"),
     Document("meldeauskunft-braunschweig.xml", "meldeportal", "MELDEPORTAL_TOKEN"),
     Document("rechnung-braunschweig-ubl.xml", "rechnungseingang", "RECHNUNG_TOKEN"),
     Document("rechnung-salzgitter-cii.xml", "rechnungseingang", "RECHNUNG_TOKEN"),
@@ -43,6 +48,7 @@ DOCUMENTS = (
     Document("termin-wolfsburg-2.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("schwertransport-wolfsburg.xml", "formularserver", "FORMULAR_TOKEN"),
     Document("aussonderung-wolfsburg.xml", "aktenexport"),
+    Document("abgabe-wolfsburg.xml", "aktenexport"),
     Document("gewerbeanmeldung-kaputt.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("gewerbeanmeldung-unbekannt.xml", "gewerbe-online", "GEWERBE_TOKEN"),
     Document("schwertransport-gefaelscht.xml", "formularserver", "FORMULAR_TOKEN"),
@@ -64,10 +70,12 @@ def run(json_file: Path | None, at: datetime, out: TextIO) -> int:
         _show(stage, before, answers, out)
         story = _operator(stage, before, out)
         after = _messages(stage)
-        table = _table(at, before, after, answers, story, stage)
+        found = arrivals(stage, after)
+        _show_fields(stage, found, out)
+        table = _table(at, before, after, answers, story, stage) | {"fields": [asdict(one) for one in found]}
+        failures = _failures(table) + field_failures(found, broker=stage.broker is not None, rules=stage.rules)
     if json_file:
         json_file.write_text(json.dumps(table, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    failures = _failures(table)
     for failure in failures:
         _tell(out, f"FEHLER: {failure}")
     _tell(out, f"\n{'fertig' if not failures else 'nicht in Ordnung'} nach {time.monotonic() - started:.0f} s")
@@ -174,7 +182,7 @@ def _operator(stage: Stage, messages: Sequence[Mapping[str, Any]], out: TextIO) 
 def _show(
     stage: Stage, messages: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]], out: TextIO
 ) -> None:
-    rows = []
+    rows: list[Row] = []
     for message in messages:
         if message["status"] == "rejected":
             rows.append((message["type"] or "?", message["sender"], "-", "abgewiesen", message["code"]))
@@ -183,15 +191,37 @@ def _show(
             if _skipped(stage, one):
                 state, said = "übersprungen", "RabbitMQ ist nicht erreichbar"
             rows.append((message["type"], message["sender"], one["destination"] or "?", state, said))
-    head = ("Nachricht", "von", "an", "Stand", "Aktenzeichen oder Grund")
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
     _tell(out, "")
-    for row in [head, *rows]:
-        _tell(out, "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _columns(("Nachricht", "von", "an", "Stand", "Aktenzeichen oder Grund"), rows, out)
     _tell(out, "\nAbgewiesen, mit Befund für den Absender:")
     for answer in answers:
         for finding in (answer.get("answer") or {}).get("findings", []):
             _tell(out, f"  {answer['file']}: {finding['rule']}, Zeile {finding['line']}, {finding['path']}")
+
+
+def _show_fields(stage: Stage, found: Sequence[Arrival], out: TextIO) -> None:
+    _tell(out, "\nDie Felder der Zusammenarbeit:")
+    rows: list[Row] = []
+    for one in found:
+        skipped = one.adapter == "amqp" and not stage.broker
+        documents = f", {len(one.documents)} Dokumente in base64" if one.documents else ""
+        rows.append(
+            (
+                one.field,
+                one.to,
+                one.adapter,
+                "übersprungen" if skipped else one.state,
+                ", ".join(one.checks),
+                f"{one.format}{documents}",
+            )
+        )
+    _columns(("Feld", "Ziel", "über", "Stand", "geprüft mit", "Format beim Empfänger"), rows, out)
+
+
+def _columns(head: Row, rows: Sequence[Row], out: TextIO) -> None:
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        _tell(out, "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _table(

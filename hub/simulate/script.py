@@ -188,7 +188,8 @@ class Ledger:
         """Return all entries, oldest first."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_bytes().splitlines()]
+        whole, _, _ = self.path.read_bytes().rpartition(b"\n")  # what follows is being written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def taken(self, procedure: str | None = None) -> set[str]:
         """Return the ids of the deliveries that were taken, by one procedure or by any."""

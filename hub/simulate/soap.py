@@ -123,7 +123,10 @@ class SoapProcedure:
         self._hang_up(busy_too=True)
 
     def _listen(self) -> None:
-        self._server = _Server(self._at, self, self._tls)
+        try:
+            self._server = _Server(self._at, self, self._tls)
+        except OSError as error:
+            raise OSError(f"{self._at[0]}:{self._at[1]}: {error.strerror}") from error
         self._at = (self._at[0], self._server.server_address[1])
 
     def _hang_up(self, *, busy_too: bool) -> None:

@@ -12,7 +12,7 @@ from hub.errors import StoreBusy
 if TYPE_CHECKING:
     from hub.store.sql import SqlStore
 
-__all__ = ["StoreBusy", "migrate", "open_store", "utc_now"]
+__all__ = ["StoreBusy", "folder_of", "migrate", "open_store", "utc_now"]
 
 
 def utc_now() -> datetime:
@@ -32,6 +32,12 @@ def open_store(
     from hub.store.opening import open_url  # here, so that workers that need only the values do not load SQLAlchemy
 
     return open_url(url, state_dir=state_dir, mode=mode, clock=clock)
+
+
+def folder_of(url: str) -> Path | None:
+    """Return the folder of a SQLite store; ``None``: it is a server's, and its disk is not ours to look after."""
+    kind, _, rest = url.partition(":///")
+    return Path(rest.partition("?")[0]).parent if kind == "sqlite" else None
 
 
 def migrate(url: str) -> str:

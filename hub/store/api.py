@@ -10,11 +10,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from hub.delivery import Delivery, Event
-from hub.message import DeliveryId, Message, MessageId, Receipt
+from hub.errors import HubError, StoreError
+from hub.job import ItemResult
+from hub.message import Checked, DeliveryId, Message, MessageId, Receipt
+from hub.store.groups_api import Note
+from hub.store.jobs_api import JobBook
 from hub.store.taking import Accepted, Taking
+from hub.store.upkeep_api import Upkeep
+from hub.store.watch_api import WatchBook
 
 
 class PayloadRole(StrEnum):
@@ -36,6 +42,7 @@ class Payload:
     delivery_id: DeliveryId | None = None
     part_no: int = 0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sha256: str = field(default="", compare=False)  # of the body, where it is known; else the store looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class Acceptance:
     idempotency_key: str | None = None
     parent_id: MessageId | None = None
     arrival: Mapping[str, str] = field(default_factory=dict, repr=False)  # what a replay needs: recipient, charset, …
+    checks: tuple[Checked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class Rejection:
     arrival: Mapping[str, str] = field(default_factory=dict, repr=False)
     payloads: tuple[Payload, ...] = ()
     references: tuple[Reference, ...] = ()
+    checks: tuple[Checked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +116,6 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemResult:
-    """How one item of a job ended."""
-
-    job_id: str
-    item: str
-    result: str  # done | skipped | failed | sending
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """Several settlements and newly planned deliveries that happen together or not at all (a replay, say)."""
 
@@ -128,32 +127,29 @@ class Change:
     item: ItemResult | None = None
 
 
+ControlKind: TypeAlias = Literal["blocked", "failing", "paused", "closed"]
+
+PROBING: tuple[ControlKind, ...] = ("blocked", "failing")
+"""The holds that a probe ends: ``until`` is when the next one is due, and one delivery at a time is given out then."""
+PROBE_EVERY = timedelta(minutes=5)  # at the latest; and so long a probe is waited for that nobody hears of any more
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """A destination that is held back: nothing of it is claimed while this stands."""
 
     destination: str
-    kind: Literal["paused", "blocked"]
+    kind: ControlKind
     reason: str
     since: datetime
     by: str
-    until: datetime | None = None  # the hold ends by itself then
+    until: datetime | None = None  # the hold ends by itself then; of a blocked or failing one: when it is tried again
     code: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A frozen list of items that somebody wants done, and why."""
-
-    id: str
-    kind: Literal["replay", "resend", "replan", "close"]
-    actor: str
-    reason: str
-    created_at: datetime
-    items: tuple[str, ...]  # ids of deliveries; for a replay of rejected documents ids of messages
-    arguments: Mapping[str, str] = field(default_factory=dict)
-    state: Literal["open", "done"] = "open"
-    results: tuple[ItemResult, ...] = ()
+    @property
+    def probed(self) -> bool:
+        """Whether a probe may end it: not what is blocked because nobody has configured it any more."""
+        return self.kind in PROBING and self.until is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +179,21 @@ class Filter:
     reason: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    fingerprint: str | None = None  # of equal failures: of a delivery's last death, or of a rejection
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """What an operator wants to know of a delivery before anything is done with it."""
+
+    id: DeliveryId
+    received_at: datetime
+    owner: str | None
+    destination: str | None
+    state: str
+    reason: str
+    delivered: bool  # the destination has had it: by this delivery before, by another one, or otherwise
+    unclear: bool  # an attempt ended so that nobody knows whether it was taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +217,8 @@ class MessageRecord:
     deliveries: tuple[Delivery, ...]
     status: str  # rejected | attention | open | delivered | closed
     values: Mapping[DeliveryId, Mapping[str, str]] = field(default_factory=dict)
+    repeated: int = 0  # of a rejection: how often the same came again
+    repeated_at: datetime | None = None  # when it came last
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +233,7 @@ class PayloadInfo:
     delivery_id: DeliveryId | None
 
 
-class Store(Protocol):
+class Store(Upkeep, Protocol):
     """Keeps messages, deliveries and their events. Every writing method is one transaction.
 
     Raises everywhere: ``Unavailable`` when nothing can be stored or read.
@@ -255,13 +268,18 @@ class Store(Protocol):
             Conflict: The identity is bound to other content.
         """
 
-    def accept_and_claim(self, acceptance: Acceptance, taking: Taking) -> Accepted:
-        """Keep it as :meth:`accept` does, and claim its deliveries to these destinations with the same sync. Not those
-        with an order key, nor while the destination is held back; a duplicate claims nothing.
+    def accept_all(self, several: Sequence[tuple[Acceptance, Taking | None]]) -> Sequence[Accepted | HubError]:
+        """Keep each as :meth:`accept` does, all with one sync; return what came of each, or what it would raise.
+
+        What a taking asks for is claimed with it. Not what has an order key, nor while the destination is held back; a
+        duplicate claims nothing.
         """
 
-    def reject(self, rejection: Rejection) -> None:
-        """Keep the record of a rejection."""
+    def reject(self, rejection: Rejection) -> MessageId:
+        """Keep the record of a rejection, and return the id of the record.
+
+        The same again (sender, source, bytes, code, and what came along) within an hour is counted on the first one's.
+        """
 
     # --- dispatch
     def due(self, now: datetime) -> Sequence[str]:
@@ -276,8 +294,8 @@ class Store(Protocol):
     def claim(self, destination: str, *, now: datetime, limit: int, owner: str, lease: timedelta) -> Sequence[Delivery]:
         """Move up to ``limit`` due deliveries to SENDING, oldest first; no two callers ever get the same one.
 
-        Nothing while the destination is held back. Of those with an order key only one per key, and only if no
-        earlier one of the key is waiting, sending, taken or dead.
+        Nothing while the destination is held back; one, marked as a probe, when a probe of it is due. Of those with
+        an order key only one per key, and only if no earlier one of the key is waiting, sending, taken or dead.
         """
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta, only: Collection[str] | None = None) -> int:
@@ -293,19 +311,21 @@ class Store(Protocol):
         ``None`` is for the only daemon of a SQLite file: on PostgreSQL other nodes may be sending.
         """
 
-    def apply(self, change: Change) -> Sequence[Delivery]:
-        """Do everything in ``change`` and return the deliveries after it, settled ones first.
+    def apply(self, change: Change, taking: Taking | None = None) -> Sequence[Delivery]:
+        """Do everything in ``change`` and return the deliveries after it, settled ones first. What a taking asks for
+        is claimed with it, as by :meth:`claim`.
 
         Raises:
             Conflict: A delivery is no longer at its revision; nothing was done.
             IllegalTransition: An event cannot follow; nothing was done.
         """
 
-    def load(self, delivery: Delivery) -> tuple[Message, Payload]:
-        """Return the message (without its body) and the bytes to send, verified against their digest.
+    def apply_all(self, changes: Sequence[Change]) -> Sequence[Sequence[Delivery] | HubError]:
+        """Do several changes with one sync, each for itself; return what :meth:`apply` would return or raise."""
 
-        Raises:
-            StoreError: The bytes are gone or damaged.
+    def load_all(self, deliveries: Sequence[Delivery]) -> Sequence[tuple[Message, Payload] | StoreError]:
+        """Return the message (without its body) and the bytes to send, verified against their digest, of as many of
+        these, from the first, as come to some megabytes; at least of one. An error stands for what is gone or damaged.
         """
 
     def listen(self, due: Callable[[Collection[str]], None], jobs: Callable[[], None]) -> None:
@@ -321,7 +341,7 @@ class Store(Protocol):
         """Hold a destination back. A second hold of the same kind renews the first and keeps its ``since``."""
 
     def release(self, destination: str, *, by: str, now: datetime, kind: str | None = None) -> bool:
-        """Let a destination go on; return whether it was held."""
+        """End one kind of hold, or all but that by its hours; return whether there was one."""
 
     def controls(self, now: datetime) -> Sequence[Control]:
         """Return what is held back now."""
@@ -330,16 +350,18 @@ class Store(Protocol):
         """Return how long the destination was held back between the two times."""
 
     # --- jobs and audit
-    def add_job(self, job: Job) -> None: ...
+    @property
+    def watch(self) -> WatchBook:
+        """Whether all is well: facts to judge, alerts that stand, who is to be told."""
 
-    def open_jobs(self) -> Sequence[Job]:
-        """Return unfinished jobs, oldest first, with the results of the items that are done."""
-
-    def job(self, id_: str) -> Job | None: ...
-
-    def finish_job(self, id_: str) -> None: ...
+    @property
+    def jobs(self) -> JobBook:
+        """What people want done with many deliveries, and how far it is."""
 
     def audit(self, entry: Audit) -> None: ...
+
+    def note(self, note: Note) -> bool:
+        """Append a note to a group of equal failures; return whether there is such a group."""
 
     def audits(self, limit: int = 100) -> Sequence[Audit]: ...
 
@@ -354,6 +376,12 @@ class Store(Protocol):
 
     def message(self, id_: str) -> MessageRecord | None: ...
 
+    def replays_of(self, message_id: str) -> Sequence[MessageId]:
+        """Return the messages that came of handing this one in once more, oldest first."""
+
+    def facts(self, ids: Sequence[str]) -> Sequence[ItemFacts]:
+        """Return what a preview says of some deliveries."""
+
     def delivery(self, id_: str) -> Delivery | None: ...
 
     def events(self, delivery_id: str) -> Sequence[Event]: ...
@@ -365,36 +393,5 @@ class Store(Protocol):
 
     def incoming(self, message_id: str) -> Mapping[str, Any] | None:
         """Return how a message came in: ``source, sender, received_at, idempotency_key`` and what ``arrival`` kept."""
-
-    # --- snapshots, upkeep
-    def keep_snapshot(
-        self, digest: str, files: Mapping[str, bytes], versions: Mapping[str, str], now: datetime
-    ) -> None:
-        """Keep the files of a snapshot, each content once, compressed."""
-
-    def snapshot(self, digest: str) -> Mapping[str, bytes] | None:
-        """Return the files of a snapshot, verified; ``None`` if it was not kept.
-
-        Raises:
-            StoreError: A file is gone or damaged.
-        """
-
-    def snapshot_versions(self, digest: str) -> Mapping[str, str] | None:
-        """Return the versions of the programs that a snapshot was compiled with; ``None`` if it was not kept."""
-
-    def sources_with_rejected(self) -> Sequence[str]:
-        """Return the sources that have rejected documents to erase one day, configured today or not."""
-
-    def erase_rejected(self, source: str, *, before: datetime, up_to: int, limit: int = 500) -> int:
-        """Erase rejected documents that are older, or the oldest beyond ``up_to`` bytes; return how many.
-
-        Body, references and what came along (``incoming``) go; code, findings without values and digest stay.
-        """
-
-    def counts(self) -> Mapping[tuple[str, str], int]:
-        """Return the number of deliveries by (destination, state), for metrics."""
-
-    def check(self) -> None:
-        """Prove that the store can read and write. Raises ``Unavailable``."""
 
     def close(self) -> None: ...

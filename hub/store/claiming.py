@@ -15,14 +15,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Integer, Text, bindparam
 
-from hub.delivery import Delivery, Event, EventKind, advance
-from hub.store.driver import run_many
-from hub.store.holding import standing
+from hub.delivery import PROBE, Delivery, Event, EventKind, State, advance
+from hub.store.driver import fetch, run_many
+from hub.store.holding import holding, standing, take_probe
 from hub.store.inserting import insert_rows
-from hub.store.moving import insert_events, update_moved
-from hub.store.payloads import batched
+from hub.store.moving import ChangeRows, apply, insert_events, update_moved
+from hub.store.payloads import Row, batched
 from hub.store.rows import MessageRows, Move, delivery_of, delivery_row
 from hub.store.tables import DEAD, EPOCH, MICROSECOND, SENDING, TAKEN, WAITING, Instant, control, delivery
+from hub.store.taking import Taking
 from hub.store.writer import Unexpected, Verb
 
 # --- what may be claimed ------------------------------------------------------------------------------------------
@@ -213,16 +214,22 @@ def claim(connection: sa.Connection, wish: Claim) -> list[Delivery]:
     """Move to SENDING what still is claimable, and return it. Locked where several nodes write."""
     asked = {"ids": wish.ids, "now": wish.now}
     found = [delivery_of(row) for row in connection.execute(_CLAIM, asked).mappings()]
-    if not found:
+    probe = take_probe(connection, found[0].destination or "", wish.now) if found else False
+    if probe is False:
         return []
-    taken = Event(EventKind.CLAIMED, wish.now)
+    found = found[:1] if probe else found
+    taken = Event(EventKind.CLAIMED, wish.now, code=PROBE if probe else "")
     moves = [Move(delivery, taken, advance(delivery, taken)) for delivery in found]
-    lease_until = _LEASE_END[connection.dialect.name]
-    lease = _lease(connection, wish.owner, wish.now, wish.lease)
-    if update_moved(connection, moves, lease_until=lease_until, lease=lease) != len(moves):
-        raise Unexpected  # cannot be: they were read and locked in this transaction
-    insert_events(connection, moves)
+    _take(connection, moves, wish.owner, wish.now, wish.lease)
     return [move.after for move in moves]
+
+
+def _take(connection: sa.Connection, moves: Sequence[Move], owner: str, now: datetime, lease: timedelta) -> None:
+    lease_until = _LEASE_END[connection.dialect.name]
+    told = _lease(connection, owner, now, lease)
+    if update_moved(connection, moves, lease_until=lease_until, lease=told) != len(moves):
+        raise Unexpected  # cannot be: they were locked or written in this transaction
+    insert_events(connection, moves)
 
 
 def _lease(connection: sa.Connection, owner: str, now: datetime, lease: timedelta) -> dict[str, Any]:
@@ -231,11 +238,45 @@ def _lease(connection: sa.Connection, owner: str, now: datetime, lease: timedelt
     return told | {"at_now": (now - EPOCH) // MICROSECOND} if connection.dialect.name == "sqlite" else told
 
 
-_HELD_NOW = sa.select(control.c.destination).where(standing(_now))
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A change, and who tries at once what becomes due by it, so that it needs no claim of its own."""
+
+    change: ChangeRows
+    taking: Taking
+
+    @property
+    def payloads(self) -> Sequence[Row]:
+        return self.change.payloads
+
+
+_HELD_NOW = sa.select(control.c.destination).where(holding(_now))
 _BORN = {
     dialect: sa.insert(delivery).values(lease_until=end, lease_owner=bindparam("at_owner", type_=Text))
     for dialect, end in _LEASE_END.items()
 }
+
+
+def release(connection: sa.Connection, wish: Release) -> Sequence[Delivery]:
+    """Write one change and claim what of it may be sent now; return the deliveries after both.
+
+    This transaction has written them, so nobody else can have moved them. What has an order key must stand in line,
+    and what is held back be probed: that takes a claim.
+
+    Raises:
+        Conflict: As from the change alone; nothing is claimed.
+    """
+    after = apply(connection, wish.change)
+    taking = wish.taking
+    due = [one for one in after if one.state is State.WAITING and one.due_at <= taking.now and one.order_key is None]
+    meant = [one for one in due if one.destination in taking.destinations]
+    if not meant:
+        return after
+    held = {name for (name,) in fetch(connection, _HELD_NOW, now=taking.now)}
+    taken = Event(EventKind.CLAIMED, taking.now)
+    moves = {one.id: Move(one, taken, advance(one, taken)) for one in meant if one.destination not in held}
+    _take(connection, list(moves.values()), taking.owner, taking.now, taking.lease)
+    return [moves[one.id].after if one.id in moves else one for one in after]
 
 
 def insert_deliveries(connection: sa.Connection, several: Sequence[MessageRows]) -> Mapping[str, list[Delivery]]:
@@ -245,7 +286,7 @@ def insert_deliveries(connection: sa.Connection, several: Sequence[MessageRows])
     moves = {id_: move for rows in several for id_, move in rows.moves.items()}
     if moves:
         latest = max(move.event.at for move in moves.values())
-        if held := set(connection.execute(_HELD_NOW, {"now": latest}).scalars()):
+        if held := {name for (name,) in fetch(connection, _HELD_NOW, now=latest)}:
             moves = {id_: move for id_, move in moves.items() if move.before.destination not in held}
     insert_rows(connection, delivery, (row for rows in several for row in rows.deliveries if row["id"] not in moves))
     born = [
@@ -286,6 +327,7 @@ def renew(connection: sa.Connection, wish: Renewal) -> int:
 
 
 CLAIM = Verb("claim", claim)
+RELEASE: Verb[Release, Sequence[Delivery]] = Verb("release_item", release)
 RENEW = Verb("renew", renew)
 
 

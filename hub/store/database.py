@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError
 
 from hub.errors import StoreError, Unavailable
@@ -98,29 +99,39 @@ def refuse_remote_disk(path: Path) -> None:
     Raises:
         StoreError: The file system cannot keep what SQLite promises.
     """
-    kind = _file_system(Path(os.path.realpath(path)).parent)
+    kind, _ = file_system(Path(os.path.realpath(path)).parent)
     if kind in REMOTE:
         raise StoreError(f"{path}: a store on {kind} loses messages, expected a local disk (or PostgreSQL)")
     if kind in VOLATILE:
         logging.getLogger(__name__).warning("store_in_memory path=%s file_system=%s", path, kind)
 
 
-def _file_system(folder: Path) -> str:
-    """Return the type of the file system that holds the folder, as /proc/self/mountinfo names it ("" elsewhere)."""
+def file_system(folder: Path) -> tuple[str, str]:
+    """Return type and options of the file system that holds the folder, as /proc/self/mountinfo has them.
+
+    Both are empty where there is no such file.
+    """
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return ""
-    best, kind = "", ""
+        return "", ""
+    best, kind, options = "", "", ""
     for line in lines:
         left, _, right = line.partition(" - ")
         mount = left.split()[4]
         if len(mount) >= len(best) and folder.is_relative_to(mount):
-            best, kind = mount, right.split()[0]
-    return kind
+            best, kind, options = mount, right.split()[0], left.split()[5]
+    return kind, options
 
 
 # --- engines ------------------------------------------------------------------------------------------------------
+
+
+class _Hinting(SQLiteCompiler):
+    """Writes hints where SQLite reads them: behind the name of the table. It knows no sizes and chooses blindly."""
+
+    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:  # noqa: ARG002
+        return text
 
 
 def sqlite_engine(path: Path, *, writes: bool) -> sa.Engine:
@@ -130,9 +141,10 @@ def sqlite_engine(path: Path, *, writes: bool) -> sa.Engine:
         hide_parameters=True,
         connect_args={"timeout": BUSY_SECONDS},
         pool_size=1 if writes else 8,
-        max_overflow=0 if writes else 24,
+        max_overflow=1 if writes else 24,
         pool_timeout=10,
     )
+    engine.dialect.statement_compiler = _Hinting
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -143,13 +155,19 @@ def sqlite_engine(path: Path, *, writes: bool) -> sa.Engine:
             connection.execute("PRAGMA query_only=ON")
         if writes and connection.execute("PRAGMA synchronous").fetchone() != (2,):
             raise StoreError(f"{path}: SQLite does not sync fully, expected synchronous=FULL")
+        # Asked for above, and silently not done where the file system has no shared memory. In another mode the last
+        # commit may be rolled back after a power cut, full sync or not.
+        if writes and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            raise StoreError(f"{path}: SQLite keeps no write-ahead log here, expected journal_mode=WAL")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        if writes:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:  # it cannot fail, and is run before every read: straight to the driver
-            connection.connection.execute("BEGIN")
+        text = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        driver: Any = connection.connection.dbapi_connection
+        try:
+            driver.execute(text)  # straight to the driver: it is before everything
+        except sqlite3.Error as error:
+            raise wrapped(connection, driver, text, error) from None
 
     return engine
 
@@ -160,7 +178,8 @@ def postgresql_engine(url: sa.URL) -> sa.Engine:
     Raises:
         StoreError: The driver is not installed.
     """
-    options = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000"
+    # The last is half a lease: a node that is stopped in the middle of a transaction must not hold others up for long.
+    options = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000"
     arguments: dict[str, Any] = {
         "connect_timeout": 5,
         "tcp_user_timeout": 15000,
@@ -222,6 +241,7 @@ _POSTGRESQL_PASSING = ("08", "25006", "53", "57P", "58")
 _POSTGRESQL_CONTENDED = {"40001", "40P01", "55P03", "57014"}
 
 
+UNREACHABLE_MAX = 300
 NOT_PERMITTED = "42501"
 
 
@@ -240,10 +260,36 @@ def diagnose(error: DBAPIError) -> Trouble:
     return Trouble.CONTENDED if state in _POSTGRESQL_CONTENDED else Trouble.OPERATION
 
 
+def wrapped(connection: sa.Connection, driver: Any, text: str, error: Any) -> BaseException:
+    """Return the error as SQLAlchemy would have raised it; a connection that is gone is not used again."""
+    dialect = connection.dialect
+    gone = dialect.is_disconnect(error, driver, None)
+    if gone:
+        connection.invalidate(error)
+    base = dialect.loaded_dbapi.Error
+    instance: Any = sa.exc.DBAPIError.instance
+    wrapped: BaseException = instance(
+        text, None, error, base, hide_parameters=True, connection_invalidated=gone, dialect=dialect
+    )
+    return wrapped
+
+
 def error_token(error: Exception) -> str:
     """Return a short name for an error. The driver's own text may quote values and must not be passed on."""
     cause = getattr(error, "orig", None) or error
     return str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or type(cause).__name__)
+
+
+def why_unreachable(error: Exception) -> str:
+    """Return why a server was not reached: what libpq says before a statement is sent quotes no value of one."""
+    if (token := error_token(error)) != sa.exc.OperationalError.__name__:
+        return token
+    return " ".join(str(getattr(error, "orig", error)).split())[-UNREACHABLE_MAX:]
+
+
+def no_store(path: Path) -> Unavailable:
+    """Return the error for who looks for a store that nobody has made yet."""
+    return Unavailable(f"there is no store at {path}; xoev-hub run makes it, xoev-hub store migrate, too")
 
 
 def unavailable(error: Exception) -> Unavailable:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from functools import cache
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.store.driver import run_many
 from hub.store.payloads import Row
@@ -40,5 +39,10 @@ def _insert(table: sa.Table) -> sa.Insert:
 
 @cache
 def _insert_new(table: sa.Table, dialect: str) -> sa.Insert:
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    return insert.on_conflict_do_nothing()
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql  # here: who lists what is on SQLite does not wait for it
+
+    return postgresql.insert(table).on_conflict_do_nothing()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import zip_longest
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,31 +15,28 @@ from hub.delivery import Delivery, Event, State
 from hub.errors import StoreError
 from hub.message import DeliveryId
 from hub.store.api import Filter, MessageRecord
-from hub.store.holding import PAUSED, held_because, select_blocked, select_holds, standing
-from hub.store.rows import TYPE_COLUMNS, VALUE, delivery_of, event_of, type_of
-from hub.store.tables import (
-    DEAD,
-    REJECTED,
-    SENDING,
-    TAKEN,
-    WAITING,
-    Instant,
-    control,
-    delivery,
-    event,
-    message,
-    reference,
+from hub.store.filtering import (
+    OPEN,
+    TYPE_COLUMNS,
+    Asked,
+    Branch,
+    Held,
+    branches,
+    check,
+    delivery_conditions,
+    message_conditions,
+    type_fits,
 )
-
-Condition = sa.ColumnElement[bool]
+from hub.store.holding import select_blocked, select_holds
+from hub.store.rows import VALUE, delivery_of, event_of, type_of
+from hub.store.tables import delivery, event, message, reference
 
 PAGE_MAX = 1000
-OPEN = (State.WAITING, State.SENDING, State.TAKEN)
-LITERALS = {"waiting": WAITING, "sending": SENDING, "taken": TAKEN, "dead": DEAD}  # these have partial indexes
-STATES = (*(state.value for state in State), "rejected", "attention", "open")
+BY_TIME = "INDEXED BY message_received"
+NEVER = 1 << 62  # larger than any number of a message
 
 
-def status_of(verdict: str, deliveries: Iterable[Delivery], blocked: set[str]) -> str:
+def status_of(verdict: str, deliveries: Iterable[Delivery], blocked: Collection[str]) -> str:
     """Return the status of a message, the first that fits (INTERFACE §5)."""
     if verdict == "rejected":
         return "rejected"
@@ -64,46 +62,163 @@ def find_messages(
     connection: sa.Connection, filter_: Filter, digest: str | None, *, now: datetime, limit: int, after: str | None
 ) -> tuple[list[MessageRecord], str | None]:
     """Return a page of messages, newest first, and the cursor of the next. The cursor is the last one's ``seq``."""
-    conditions = [*_message_conditions(filter_, digest), *_state_conditions(filter_, now)]
-    if after is not None:
-        if not after.isdecimal():
-            raise StoreError("the cursor is not one that a listing has given")
-        conditions.append(message.c.seq < int(after))
+    if after is not None and not after.isdecimal():
+        raise StoreError("the cursor is not one that a listing has given")
     size = max(1, min(limit, PAGE_MAX))
-    statement = sa.select(message).where(*conditions).order_by(message.c.seq.desc()).limit(size + 1)
-    rows = connection.execute(statement).mappings().all()
-    following = str(rows[size - 1]["seq"]) if len(rows) > size else None
-    return _records(connection, rows[:size], now), following
+    asked = look_up(connection, filter_, digest, now)
+    seqs = page_of(connection, asked, before=None if after is None else int(after), limit=size + 1)
+    following = str(seqs[size - 1]) if len(seqs) > size else None
+    return read_messages(connection, seqs[:size], asked.held), following
+
+
+def read_messages(connection: sa.Connection, seqs: Sequence[int], held: Held) -> list[MessageRecord]:
+    """Read messages by their numbers, newest first."""
+    statement = sa.select(message).where(message.c.seq.in_(seqs)).order_by(message.c.seq.desc())
+    rows = connection.execute(statement).mappings().all() if seqs else ()
+    return _records(connection, rows, _deliveries_of(connection, [row["id"] for row in rows]), held)
+
+
+def look_up(connection: sa.Connection, filter_: Filter, digest: str | None, now: datetime) -> Asked:
+    """Return a filter with what has to be known before it can be asked.
+
+    Raises:
+        StoreError: Nothing can be found by it.
+    """
+    check(filter_)
+    types = None
+    if filter_.type is not None and filter_.type.strip("*/?"):
+        types = select_types(connection, filter_.type)
+    only = filter_.fingerprint is not None and _is_of_rejections(connection, filter_.fingerprint)
+    return Asked(filter_, digest, read_held(connection, now), types, only)
+
+
+def select_types(connection: sa.Connection, globs: str) -> list[tuple[Any, ...]]:
+    """Read which types there are that globs mean; of those without a wildcard some may not be there.
+
+    From one to the next by a step in the index each: DISTINCT would walk over all.
+    """
+    found: list[tuple[Any, ...]] = [()]
+    for name, glob in zip_longest(TYPE_COLUMNS, globs.split("/", 2), fillvalue="*"):
+        found = [(*begun, value) for begun in found for value in _fitting(connection, message.c[name], begun, glob)]
+    return found
+
+
+def _fitting(
+    connection: sa.Connection, column: sa.Column[Any], begun: Sequence[str | None], glob: str
+) -> Iterable[str | None]:
+    if not set(glob) & {"*", "?"}:
+        return [glob]
+    return (value for value in _values(connection, column, begun) if type_fits((value,), glob))
+
+
+def _values(connection: sa.Connection, column: sa.Column[Any], begun: Sequence[str | None]) -> Iterator[str | None]:
+    """Yield the values of a segment among the types that begin so; of a rejected document some may not be known."""
+    same = [message.c[name] == value for name, value in zip(TYPE_COLUMNS, begun, strict=False)]
+    if connection.execute(sa.select(message.c.seq).where(*same, column.is_(None)).limit(1)).first():
+        yield None
+    last = ""
+    while True:
+        following = connection.execute(sa.select(sa.func.min(column)).where(*same, column > last)).scalar()
+        if following is None:
+            return
+        yield following
+        last = following
+
+
+def read_held(connection: sa.Connection, now: datetime) -> Held:
+    """Read what is held back, and what of it is blocked."""
+    return Held(select_holds(connection, now), frozenset(select_blocked(connection, now)))
+
+
+def _is_of_rejections(connection: sa.Connection, token: str) -> bool:
+    found = sa.select(message.c.seq).where(message.c.fingerprint == token, message.c.fingerprint.is_not(None))
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def page_of(
+    connection: sa.Connection, asked: Asked, *, before: int | None, limit: int, only: Sequence[int] | None = None
+) -> list[int]:
+    """Return the numbers of the newest messages that fit, newest first; of ``only`` these, if they are named."""
+    low, high = _bounds(connection, asked.filter)
+    if before is not None:
+        high = before if high is None else min(high, before)
+    pages = [_page(branch, low, high, limit, only) for branch in branches(asked)]
+    found: set[int] = {seq for page in pages for seq in connection.execute(page).scalars()}
+    return sorted(found, reverse=True)[:limit]
+
+
+def _bounds(connection: sa.Connection, filter_: Filter) -> tuple[int | None, int | None]:
+    """Return between which numbers messages of a time are: a walk through them ends there. The second is not meant."""
+    low = high = None
+    if filter_.since is not None:
+        since = sa.select(sa.func.min(message.c.seq)).where(message.c.received_at >= filter_.since)
+        low = connection.execute(since.with_hint(message, BY_TIME, "sqlite")).scalar() or NEVER
+    if filter_.until is not None:
+        until = sa.select(sa.func.max(message.c.seq)).where(message.c.received_at < filter_.until)
+        high = (connection.execute(until.with_hint(message, BY_TIME, "sqlite")).scalar() or 0) + 1
+    return low, high
+
+
+def _page(branch: Branch, low: int | None, high: int | None, limit: int, only: Sequence[int] | None) -> sa.Select[Any]:
+    """Return the query for a branch's first messages, which one index answers in this order."""
+    table = delivery if branch.of_delivery else message
+    seq = delivery.c.message_seq if branch.of_delivery else message.c.seq
+    statement = sa.select(seq).where(*(branch.of_delivery or branch.conditions))
+    if branch.of_delivery:
+        statement = statement.distinct()
+        if branch.conditions:  # not a join: SQLite would begin with the messages
+            of_it = sa.exists().where(message.c.seq == delivery.c.message_seq, *branch.conditions)
+            statement = statement.where(of_it)
+    if low is not None:
+        statement = statement.where(seq >= low)
+    if high is not None:
+        statement = statement.where(seq < high)
+    if only is not None:
+        statement = statement.where(seq.in_(only))
+    if branch.index is not None and only is None:
+        statement = statement.with_hint(
+            table, f"INDEXED BY {branch.index}" if branch.index else "NOT INDEXED", "sqlite"
+        )
+    return statement.order_by(seq.desc()).limit(limit)
+
+
+_BY_ID = sa.select(message).where(message.c.id == sa.bindparam("at_id"))
+_NOTHING_HELD = Held({}, frozenset())
 
 
 def find_message(connection: sa.Connection, id_: str, now: datetime) -> MessageRecord | None:
     """Return one message by its id."""
-    rows = connection.execute(sa.select(message).where(message.c.id == id_)).mappings().all()
-    return next(iter(_records(connection, rows, now)), None)
+    rows = connection.execute(_BY_ID, {"at_id": id_}).mappings().all()
+    deliveries = _deliveries_of(connection, [row["id"] for row in rows])
+    waits = any(one.state is State.WAITING for found in deliveries.values() for one in found)
+    held = read_held(connection, now) if waits else _NOTHING_HELD  # only what waits shows why
+    return next(iter(_records(connection, rows, deliveries, held)), None)
 
 
 def find_deliveries(
     connection: sa.Connection, filter_: Filter, digest: str | None, *, now: datetime, limit: int, after: int
 ) -> list[Delivery]:
     """Return deliveries, oldest first, that fit together with their messages."""
-    if filter_.state == "rejected":
+    asked = look_up(connection, filter_, digest, now)
+    if filter_.state == "rejected" or asked.rejections_only:
         return []
-    conditions = [*_message_conditions(filter_, digest), *_delivery_conditions(filter_, now)]
     statement = (
         sa.select(delivery)
         .join(message, message.c.id == delivery.c.message_id)
-        .where(delivery.c.seq > after, *conditions)
+        .where(delivery.c.seq > after, *message_conditions(asked), *delivery_conditions(asked))
         .order_by(delivery.c.seq)
         .limit(limit)
     )
-    holds = select_holds(connection, now)
-    return [_as_shown(delivery_of(row), holds) for row in connection.execute(statement).mappings()]
+    return [_as_shown(delivery_of(row), asked.held) for row in connection.execute(statement).mappings()]
 
 
 def select_delivery(connection: sa.Connection, id_: str) -> Delivery | None:
     """Read one delivery by its id."""
-    row = connection.execute(sa.select(delivery).where(delivery.c.id == id_)).mappings().one_or_none()
+    row = connection.execute(_DELIVERY_BY_ID, {"at_id": id_}).mappings().one_or_none()
     return None if row is None else delivery_of(row)
+
+
+_DELIVERY_BY_ID = sa.select(delivery).where(delivery.c.id == sa.bindparam("at_id"))
 
 
 def select_events(connection: sa.Connection, delivery_id: str) -> list[Event]:
@@ -113,19 +228,18 @@ def select_events(connection: sa.Connection, delivery_id: str) -> list[Event]:
     return [one for one in found if one is not None]
 
 
-def _records(connection: sa.Connection, rows: Sequence[sa.RowMapping], now: datetime) -> list[MessageRecord]:
-    ids = [row["id"] for row in rows]
-    deliveries = _deliveries_of(connection, ids)
-    values = _values_of(connection, ids)
-    holds = select_holds(connection, now)
-    blocked = {destination for destination, reason in holds.items() if reason != PAUSED}
+def _records(
+    connection: sa.Connection, rows: Sequence[sa.RowMapping], deliveries: Mapping[str, list[Delivery]], held: Held
+) -> list[MessageRecord]:
+    values = _values_of(connection, [row["id"] for row in rows])
     return [
         MessageRecord(
             **{name: row[name] for name in _RECORD_COLUMNS},
             type=type_of(row),
-            deliveries=tuple(_as_shown(one, holds) for one in deliveries[row["id"]]),
-            status=status_of(row["verdict"], deliveries[row["id"]], blocked),
+            deliveries=tuple(_as_shown(one, held) for one in deliveries[row["id"]]),
+            status=status_of(row["verdict"], deliveries[row["id"]], held.blocked),
             values=values[row["id"]],
+            repeated=row["repeated"] or 0,
         )
         for row in rows
     ]
@@ -133,13 +247,13 @@ def _records(connection: sa.Connection, rows: Sequence[sa.RowMapping], now: date
 
 _RECORD_COLUMNS = (
     "seq", "id", "verdict", "code", "source", "sender", "owner", "recipient", "test", "received_at", "sha256",
-    "snapshot", "parent_id",
+    "snapshot", "parent_id", "repeated_at",
 )  # fmt: skip
 
 
-def _as_shown(one: Delivery, holds: Mapping[str, str]) -> Delivery:
+def _as_shown(one: Delivery, held: Held) -> Delivery:
     """Return a delivery with the reason why it waits now: its last attempt, or that its destination is held back."""
-    reason = holds.get(one.destination or "") if one.state is State.WAITING else None
+    reason = held.reasons.get(one.destination or "") if one.state is State.WAITING else None
     return one if reason is None else replace(one, reason=reason)
 
 
@@ -162,101 +276,3 @@ def _values_of(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, di
             of_delivery = found[row["message_id"]].setdefault(DeliveryId(row["delivery_id"]), {})
             of_delivery[row["kind"].removeprefix(VALUE)] = row["value"]
     return found
-
-
-# --- what a filter asks -------------------------------------------------------------------------------------------
-
-
-def _message_conditions(filter_: Filter, digest: str | None) -> list[Condition]:
-    """Return what is asked of the message itself."""
-    conditions: list[Condition] = []
-    if filter_.municipality is not None:
-        conditions.append(message.c.owner == filter_.municipality)
-    if filter_.sender is not None:
-        conditions.append(message.c.sender == filter_.sender)
-    if filter_.since is not None:
-        conditions.append(message.c.received_at >= filter_.since)
-    if filter_.until is not None:
-        conditions.append(message.c.received_at < filter_.until)
-    if digest is not None:
-        named = sa.select(reference.c.message_id).where(reference.c.digest == digest)
-        conditions.append(message.c.id.in_(named))
-    if filter_.type is not None:
-        globs = filter_.type.split("/", 2)
-        conditions.extend(_matches(message.c[name], glob) for name, glob in zip(TYPE_COLUMNS, globs, strict=False))
-    return conditions
-
-
-def _matches(column: sa.Column[str], glob: str) -> Condition:
-    """Return the condition for one segment of a type; the databases' own globs differ, their expressions do not."""
-    if glob == "*":
-        return sa.true()
-    if not set(glob) & {"*", "?"}:
-        return column == glob
-    expression = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in glob)
-    return column.regexp_match(f"^{expression}$")
-
-
-def _delivery_conditions(filter_: Filter, now: datetime) -> list[Condition]:
-    """Return what is asked of one and the same delivery."""
-    conditions: list[Condition] = []
-    if filter_.route is not None:
-        conditions.append(delivery.c.route == filter_.route)
-    if filter_.destination is not None:
-        conditions.append(delivery.c.destination == filter_.destination)
-    if filter_.reason is not None:
-        conditions.append(_is_shown_with(filter_.reason, now))
-    if filter_.state is not None:
-        conditions.append(_in_state(filter_.state, now))
-    return conditions
-
-
-def _is_shown_with(reason: str, now: datetime) -> Condition:
-    """Return the condition that a delivery is shown with a reason: what :func:`_as_shown` says, as a query."""
-    held = sa.select(control.c.destination).where(standing(sa.literal(now, Instant)))
-    waits_held = sa.and_(delivery.c.state == WAITING, delivery.c.destination.in_(held))
-    because = sa.and_(delivery.c.state == WAITING, delivery.c.destination.in_(held_because(reason, now)))
-    return sa.or_(sa.and_(delivery.c.reason == reason, ~waits_held), because)
-
-
-def _in_state(state: str, now: datetime) -> Condition:
-    if state not in STATES:
-        raise StoreError(f"unknown state {state!r}, expected one of {', '.join(STATES)}")
-    if state == "attention":
-        return _needs_attention(now)
-    if state == "open":
-        return delivery.c.state.in_([WAITING, SENDING, TAKEN])
-    return delivery.c.state == LITERALS.get(state, state)
-
-
-def _needs_attention(now: datetime) -> Condition:
-    blocked = sa.select(control.c.destination).where(standing(sa.literal(now, Instant)), control.c.kind == "blocked")
-    return sa.or_(delivery.c.state == DEAD, sa.and_(delivery.c.state == WAITING, delivery.c.destination.in_(blocked)))
-
-
-def _state_conditions(filter_: Filter, now: datetime) -> list[Condition]:
-    """Return what is asked of a message's deliveries, or of a rejection's code.
-
-    A state of deliveries is meant where a word is both (delivered, closed): one delivery in it is enough.
-    """
-    if filter_.state == "rejected":
-        return [message.c.verdict == REJECTED, *([message.c.code == filter_.reason] if filter_.reason else [])]
-    asked = _delivery_conditions(filter_, now)
-    if not asked:
-        return []
-    conditions = [_has_delivery(asked, rare=filter_.state not in {None, "delivered", "closed"})]
-    if filter_.state == "open":
-        conditions.append(~_has_delivery([_needs_attention(now)], rare=True))
-    if filter_.reason is not None and len(asked) == 1:  # the reason alone: why a document was rejected is one, too
-        return [sa.or_(*conditions, sa.and_(message.c.verdict == REJECTED, message.c.code == filter_.reason))]
-    return conditions
-
-
-def _has_delivery(conditions: Sequence[Condition], *, rare: bool) -> Condition:
-    """Return the condition that a message has such a delivery.
-
-    Few such deliveries are collected first, by a partial index; many are looked up message by message.
-    """
-    if rare:
-        return message.c.id.in_(sa.select(delivery.c.message_id).where(*conditions))
-    return sa.exists().where(delivery.c.message_id == message.c.id, *conditions)

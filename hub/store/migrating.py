@@ -10,8 +10,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from hub.errors import StoreError
-from hub.store.database import NOT_PERMITTED, error_token, postgresql_engine, unavailable
+from hub import crashpoint
+from hub.errors import StoreError, Unavailable
+from hub.store.database import NOT_PERMITTED, error_token, postgresql_engine, why_unreachable
 from hub.store.inserting import insert_new
 from hub.store.tables import SCHEMA, setting
 
@@ -49,6 +50,7 @@ def upgrade(connection: sa.Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     command.upgrade(config, "head")
+    crashpoint.reached("during-migration")
 
 
 def refuse_foreign(version: str | None, *, may_be_old: bool = False) -> None:
@@ -79,6 +81,9 @@ def migrate(url: str) -> str:
     engine = postgresql_engine(sa.make_url(url))
     try:
         with engine.begin() as connection:
+            # An index over millions of rows takes its time; the lock, too, while another node migrates.
+            for name in ("statement_timeout", "lock_timeout"):
+                connection.execute(sa.select(sa.func.set_config(name, "0", True)))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATE_KEY)))
             upgrade(connection)
             # All nodes must find each other's references; the first migration draws the key for them.
@@ -86,7 +91,8 @@ def migrate(url: str) -> str:
     except sa.exc.SQLAlchemyError as error:
         if error_token(error) == NOT_PERMITTED:
             raise StoreError("the store's role may not create tables: migrate as their owner") from None
-        raise unavailable(error) from None
+        where = engine.url.render_as_string(hide_password=True)
+        raise Unavailable(f"the store at {where} does not answer ({why_unreachable(error)})") from None
     finally:
         engine.dispose()
     return SCHEMA

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -11,16 +11,38 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 
-from hub.delivery import Delivery, advance
+from hub.delivery import Delivery, State, advance
 from hub.errors import Conflict
+from hub.fingerprint import Failure, fingerprint
+from hub.job import ItemResult
 from hub.message import NOTHING
-from hub.store.api import Change, ItemResult
+from hub.store.api import Change
 from hub.store.driver import run_many
 from hub.store.inserting import insert_new, insert_rows
 from hub.store.payloads import Row
-from hub.store.rows import MOVED_COLUMNS, Move, RowMaker, delivery_of, delivery_row, event_row, moved_columns
-from hub.store.tables import delivery, event, job_item, payload, reference
+from hub.store.rows import (
+    MOVED_COLUMNS,
+    Move,
+    RowMaker,
+    delivery_of,
+    delivery_row,
+    event_row,
+    failure_of,
+    moved_columns,
+    type_of,
+)
+from hub.store.tables import delivery, event, job_item, message, payload, reference
+from hub.store.tallying import tally_moves
 from hub.store.writer import Unexpected, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A delivery that dies by a change, and why: all but the type of its message, which only the database knows."""
+
+    delivery_id: str
+    message_id: str
+    failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +54,7 @@ class ChangeRows:
     payloads: Sequence[Row] = field(default=(), repr=False)
     references: Sequence[Row] = field(default=(), repr=False)
     item: ItemResult | None = None
+    deaths: Sequence[Death] = ()
 
 
 def change_rows(change: Change, maker: RowMaker) -> ChangeRows:
@@ -52,7 +75,15 @@ def change_rows(change: Change, maker: RowMaker) -> ChangeRows:
         owner = change.deliveries[0].owner if change.deliveries else None
         payloads += maker.payloads.rows(change.payloads, change.message_id)
         references += maker.references(change.references, change.message_id, owner)
-    return ChangeRows(moves, [delivery_row(one) for one in change.deliveries], payloads, references, change.item)
+    planned = [delivery_row(one) for one in change.deliveries]
+    return ChangeRows(moves, planned, payloads, references, change.item, list(_deaths(change, moves)))
+
+
+def _deaths(change: Change, moves: Sequence[Move]) -> Iterator[Death]:
+    told = [*change.payloads, *chain.from_iterable(one.payloads for one in change.settlements)]
+    for one in (*(move.after for move in moves), *change.deliveries):
+        if one.state is State.DEAD:
+            yield Death(one.id, one.message_id, failure_of(one, "", told))
 
 
 # --- statements ---------------------------------------------------------------------------------------------------
@@ -104,21 +135,43 @@ def insert_planned(connection: sa.Connection, rows: Sequence[Row]) -> int:
     return insert_new(connection, delivery, rows)
 
 
+_ITEM_RESULT = (
+    sa.update(job_item)
+    .where(
+        job_item.c.job_id == bindparam("at_job"), job_item.c.item == bindparam("at_item"), job_item.c.result.is_(None)
+    )
+    .values(result=bindparam("result", type_=sa.Text), detail=bindparam("detail", type_=sa.Text))
+)
+_PLANNED = sa.select(delivery).where(delivery.c.id.in_(bindparam("ids", expanding=True)))
+
+
 def update_items(connection: sa.Connection, items: Sequence[ItemResult]) -> int:
     """Write the results of a job's items that have none yet, so that no item is done twice; return how many."""
     if not items:
         return 0
-    statement = sa.update(job_item).where(
-        job_item.c.job_id == bindparam("at_job"), job_item.c.item == bindparam("at_item"), job_item.c.result.is_(None)
-    )
     rows = [{"at_job": one.job_id, "at_item": one.item, "result": one.result, "detail": one.detail} for one in items]
-    return connection.execute(statement, rows).rowcount
+    return run_many(connection, _ITEM_RESULT, rows)
 
 
 def select_planned(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Delivery]:
     """Read new deliveries again, for the ``seq`` that the database gave them."""
-    found = connection.execute(sa.select(delivery).where(delivery.c.id.in_(ids))).mappings() if ids else ()
+    found = connection.execute(_PLANNED, {"ids": ids}).mappings() if ids else ()
     return {row["id"]: delivery_of(row) for row in found}
+
+
+def name_deaths(connection: sa.Connection, deaths: Sequence[Death]) -> None:
+    """Give deliveries that have just died their fingerprints. Few die: it costs the others nothing."""
+    if not deaths:
+        return
+    ids = {death.message_id for death in deaths}
+    found = connection.execute(sa.select(message).where(message.c.id.in_(ids))).mappings()
+    types = {row["id"]: type_of(row) or "" for row in found}
+    statement = sa.update(delivery).where(delivery.c.id == bindparam("at_id")).values(fingerprint=bindparam("token"))
+    rows = [
+        {"at_id": death.delivery_id, "token": fingerprint(replace(death.failure, type=types[death.message_id]))}
+        for death in sorted(deaths, key=lambda death: death.delivery_id)
+    ]
+    connection.execute(statement, rows)
 
 
 # --- the operation ------------------------------------------------------------------------------------------------
@@ -137,6 +190,8 @@ def apply_together(connection: sa.Connection, changes: Sequence[ChangeRows]) -> 
     if insert_planned(connection, planned) != len(planned):
         raise Unexpected
     insert_events(connection, moves)
+    name_deaths(connection, list(chain.from_iterable(change.deaths for change in changes)))
+    tally_moves(connection, moves)
     insert_rows(connection, reference, chain.from_iterable(change.references for change in changes))
     if update_items(connection, items) != len(items):
         raise Unexpected

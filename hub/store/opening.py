@@ -25,6 +25,7 @@ from hub.store.database import (
     Lock,
     create_file,
     error_token,
+    no_store,
     postgresql_engine,
     postgresql_reading,
     refuse_remote_disk,
@@ -32,13 +33,15 @@ from hub.store.database import (
     sqlite_engine,
     sqlite_path,
     sync_folder,
+    why_unreachable,
 )
+from hub.store.foundation import Foundation
 from hub.store.migrating import REFERENCE_KEY, refuse_foreign, upgrade, version_of
 from hub.store.payloads import Payloads
 from hub.store.rights import refuse_poor_role
 from hub.store.rows import RowMaker
-from hub.store.sharing import Sharing
-from hub.store.sql import Foundation, SqlStore
+from hub.store.sql import SqlStore
+from hub.store.turns import among_nodes
 from hub.store.upkeep import select_setting
 
 Mode = Literal["daemon", "cli"]
@@ -61,7 +64,7 @@ def open_url(url: str, *, state_dir: Path, mode: Mode, clock: Clock) -> SqlStore
         if error_token(error) == NOT_PERMITTED:
             text = f"the role {parsed.username} may not use the tables at {where}: run `xoev-hub store migrate`"
             raise StoreError(f"{text} and grant it its rights (examples/postgresql/rights.sql), as the owner") from None
-        raise Unavailable(f"the store at {where} does not answer ({error_token(error)})") from None
+        raise Unavailable(f"the store at {where} does not answer ({why_unreachable(error)})") from None
     except OSError as error:
         raise Unavailable(f"the store cannot be opened: {error.filename}: {error.strerror}") from None
 
@@ -75,9 +78,9 @@ def _open_sqlite(url: sa.URL, state_dir: Path, mode: Mode, clock: Clock) -> Foun
     if mode == "daemon":
         _prepare_folders(path, state_dir)
         if not lock.acquire():
-            raise StoreBusy(f"another daemon has the store {path} (it holds {lock.path})")
+            raise StoreBusy(f"another daemon has the store {path} (it holds {lock.path}); stop that one first")
     elif not path.is_file():
-        raise Unavailable(f"there is no store at {path}")
+        raise no_store(path)
     writing, reading = sqlite_engine(path, writes=True), sqlite_engine(path, writes=False)
     payloads = Payloads(state_dir / "payloads")
     with ExitStack() as undo:
@@ -129,7 +132,8 @@ def _key_of_file(path: Path, *, create: bool) -> bytes:
 
 def _open_postgresql(url: sa.URL, _state_dir: Path, mode: Mode, clock: Clock) -> Foundation:
     engine = postgresql_engine(url)
-    from hub.store.presence import Presence  # here, as it needs the driver that only PostgreSQL needs
+    from hub.store.presence import Presence  # here, as they need what only PostgreSQL needs
+    from hub.store.sharing import Sharing
 
     presence, sharing = Presence(engine), Sharing(engine, new_id())
     with ExitStack() as undo:
@@ -150,5 +154,5 @@ def _open_postgresql(url: sa.URL, _state_dir: Path, mode: Mode, clock: Clock) ->
         undo.callback(sharing.close)
         return Foundation(
             engine, postgresql_reading(engine), RowMaker(Payloads(None), key), clock, presence.acquire,
-            undo.pop_all().close, sharing, partial(presence.listen, sharing.node),
+            undo.pop_all().close, sharing, partial(presence.listen, sharing.node), sharing.node, among_nodes(engine),
         )  # fmt: skip

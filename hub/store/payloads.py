@@ -100,7 +100,7 @@ class Payloads:
             "encoding": "zlib" if packed else "identity",
             "storage": "file" if in_file else "row",
             "size": len(payload.body),
-            "sha256": hashlib.sha256(payload.body).hexdigest(),
+            "sha256": payload.sha256 or hashlib.sha256(payload.body).hexdigest(),
             "key_id": None,
             "headers": payload.headers,
             "bytes": None if in_file else zlib.compress(payload.body, 1) if packed else payload.body,

@@ -14,8 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.delivery import Delivery, Event, EventKind, State, advance
-from hub.message import Header, Message, MessageId, MessageType
-from hub.store.api import Acceptance, Control, Reference, Rejection
+from hub.fingerprint import Failure, fingerprint, first_finding
+from hub.message import Checked, Header, Message, MessageId, MessageType
+from hub.store.api import PROBING, Acceptance, Control, Payload, PayloadRole, Reference, Rejection
 from hub.store.payloads import Payloads, Row
 from hub.store.tables import MICROSECOND
 from hub.store.taking import Taking
@@ -46,6 +47,11 @@ class MessageRows:
     moves: Mapping[str, Move] = field(default_factory=dict)  # the claims that are wished for, by delivery
 
 
+def keyed_digest(key: bytes, value: str) -> str:
+    """Return what a value is found by; without the key nobody can try values."""
+    return hmac.new(key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
 class RowMaker:
     """Makes rows in the caller's thread, so that the one writer has nothing left to do but write."""
 
@@ -55,17 +61,18 @@ class RowMaker:
 
     def digest(self, value: str) -> str:
         """Return the keyed digest that a reference is found by."""
-        return hmac.new(self._key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return keyed_digest(self._key, value)
 
     def accepted(self, acceptance: Acceptance, taking: Taking | None = None) -> MessageRows:
         message = acceptance.message
         row = _message_row(message, acceptance.identity, acceptance.idempotency_key, acceptance.arrival)
         row |= {"verdict": "accepted", "code": None, "parent_id": acceptance.parent_id, "header": _header(message)}
         row |= _type_columns(str(message.header.type))
+        row |= {"fingerprint": None, "checks": checks_row(acceptance.checks)}
         return MessageRows(
             row,
             self.payloads.rows(acceptance.payloads, message.id),
-            [delivery_row(delivery) for delivery in acceptance.deliveries],
+            _new_deliveries(acceptance),
             self.references(acceptance.references, message.id, message.owner),
             taking,
             {} if taking is None else {one.id: _claimed(one, taking.now) for one in _wished(acceptance, taking)},
@@ -75,6 +82,7 @@ class RowMaker:
         row = _message_row(rejection, None, rejection.idempotency_key, rejection.arrival)
         row |= {"verdict": "rejected", "code": rejection.code, "parent_id": None, "header": None}
         row |= _type_columns(rejection.type)
+        row |= {"fingerprint": _fingerprint_of_rejection(rejection), "checks": checks_row(rejection.checks)}
         return MessageRows(
             row,
             self.payloads.rows(rejection.payloads, rejection.id),
@@ -94,6 +102,39 @@ class RowMaker:
             }
             for reference in references
         ]
+
+
+def checks_row(checks: Sequence[Checked]) -> dict[str, Any] | None:
+    """Return checks as they are kept."""
+    return {"done": [[one.name, one.state, one.milliseconds] for one in checks]} if checks else None
+
+
+def checks_of(kept: Mapping[str, Any] | None) -> tuple[Checked, ...]:
+    """Return what :func:`checks_row` has made."""
+    return tuple(Checked(*one) for one in (kept or {}).get("done", ()))
+
+
+def _new_deliveries(acceptance: Acceptance) -> list[Row]:
+    """Return the rows of an accepted message's deliveries; those that are born dead have their fingerprint."""
+    type_ = str(acceptance.message.header.type)
+    rows = []
+    for one in acceptance.deliveries:
+        token = fingerprint(failure_of(one, type_, acceptance.payloads)) if one.state is State.DEAD else None
+        rows.append(delivery_row(one) | {"fingerprint": token})
+    return rows
+
+
+def failure_of(delivery: Delivery, type_: str, payloads: Iterable[Payload]) -> Failure:
+    """Return why a delivery is dead; among the payloads are its findings, if it has any."""
+    bodies = (one.body for one in payloads if one.role is PayloadRole.FINDINGS and one.delivery_id == delivery.id)
+    rule, path = first_finding(next(bodies, b"[]"))
+    return Failure(delivery.reason, delivery.phase, delivery.code or rule, path, type_, delivery.destination or "")
+
+
+def _fingerprint_of_rejection(rejection: Rejection) -> str:
+    bodies = (one.body for one in rejection.payloads if one.role is PayloadRole.FINDINGS)
+    rule, path = first_finding(next(bodies, b"[]"))
+    return fingerprint(Failure(rejection.code, rule=rule, path=path, type=rejection.type or ""))
 
 
 def _wished(acceptance: Acceptance, taking: Taking) -> Iterable[Delivery]:
@@ -252,5 +293,6 @@ def control_of(row: sa.RowMapping) -> Control:
 
 def end_of(row: sa.RowMapping) -> datetime | None:
     """Return when a hold ended or will end by itself, whichever came first."""
-    ends = [end for end in (row["ended_at"], row["until"]) if end is not None]
+    until = None if row["kind"] in PROBING else row["until"]
+    ends = [end for end in (row["ended_at"], until) if end is not None]
     return min(ends, default=None)

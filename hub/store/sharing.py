@@ -26,6 +26,7 @@ from hub.store.holding import RELEASE, Release
 from hub.store.jobs import ADD_JOB
 from hub.store.keeping import ACCEPT
 from hub.store.moving import APPLY, ChangeRows
+from hub.store.nodes import NODE, forget_nodes
 from hub.store.rows import MessageRows
 from hub.store.tables import setting
 
@@ -76,19 +77,20 @@ class Sharing:
                 return bool(found == mark)
 
     def sweep(self) -> None:
-        """Remove the marks of writers that were killed long ago. A mark's id begins with its time."""
+        """Remove what is left of nodes that were killed long ago. A mark's id begins with its time."""
         oldest = f"{int((datetime.now(UTC) - MARK_KEPT).timestamp() * 1000):012x}"
         before = f"{oldest[:8]}-{oldest[8:]}"
         left = sa.and_(setting.c.name.startswith(MARK), setting.c.value < before)
         with self._engine.begin() as connection:
             connection.execute(sa.delete(setting).where(left))
+            forget_nodes(connection)
 
     def close(self) -> None:
-        """Take the mark away; nobody asks for it any more."""
+        """Take the mark away, and what the node has said of itself; nobody asks for it any more."""
         if not self._has_written:
             return
         with suppress(sa.exc.SQLAlchemyError), self._engine.begin() as connection:
-            connection.execute(sa.delete(setting).where(setting.c.name == self._name))
+            connection.execute(sa.delete(setting).where(setting.c.name.in_([self._name, NODE + self.node])))
 
 
 _mark = postgresql.insert(setting).values(name=sa.bindparam("writer"), value=sa.bindparam("mark"))

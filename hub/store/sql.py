@@ -6,25 +6,25 @@ own and never wait for it. What the two databases do differently is in :mod:`hub
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from hub import crashpoint
 from hub.delivery import Delivery, Event
-from hub.errors import StoreError, Unavailable
-from hub.message import Message, Receipt
-from hub.store import claiming, holding, jobs, keeping, listing, moving, upkeep
+from hub.errors import HubError, StoreError, Unavailable
+from hub.message import Message, MessageId, Receipt
+from hub.store import claiming, erasing, holding, keeping, listing, loading, moving, nodes, selecting, upkeep
 from hub.store.api import (
     Acceptance,
-    Audit,
     Change,
     Control,
     Filter,
-    Job,
+    ItemFacts,
     Known,
     MessageRecord,
     Payload,
@@ -32,11 +32,16 @@ from hub.store.api import (
     Rejection,
 )
 from hub.store.database import unavailable
+from hub.store.driver import Readers
+from hub.store.foundation import Foundation
+from hub.store.jobs import SqlJobs
+from hub.store.memory import SqlMemory
 from hub.store.payloads import Row, payload_of, select_payload, select_payload_infos
-from hub.store.rows import RowMaker, message_of
-from hub.store.tables import message
+from hub.store.rows import MessageRows
 from hub.store.taking import Accepted, Taking
-from hub.store.writer import Seal, Writer
+from hub.store.upkeep_api import Node, Work
+from hub.store.watching import SqlWatch
+from hub.store.writer import Verb, Writer
 
 LOOKS_MAX = 10  # a claim that loses so often leaves it to others; the next sweep asks again
 
@@ -44,21 +49,17 @@ V = TypeVar("V")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Foundation:
-    """What a store stands on. ``lock`` tries to become the store's only daemon; ``give_up`` undoes everything."""
+class WithPayloads(Protocol):
+    """Rows of which some may stand for files."""
 
-    writing: sa.Engine
-    reading: sa.Engine
-    maker: RowMaker
-    clock: Callable[[], datetime]
-    lock: Callable[[], bool]
-    give_up: Callable[[], None]
-    seal: Seal | None = None
-    listen: Callable[[Callable[[Collection[str]], None], Callable[[], None]], None] = lambda _due, _jobs: None
+    @property
+    def payloads(self) -> Sequence[Row]: ...
 
 
-class SqlStore:
+W = TypeVar("W", bound=WithPayloads)
+
+
+class SqlStore(SqlMemory):
     """Implements :class:`hub.store.api.Store`; its promises are written there."""
 
     def __init__(self, foundation: Foundation) -> None:
@@ -66,6 +67,10 @@ class SqlStore:
         self._maker = foundation.maker
         self._clock = foundation.clock
         self._writer = Writer(foundation.writing, foundation.seal)
+        super().__init__(self._writer, self._reading)
+        self._readers = Readers(foundation.reading)
+        self._watch = SqlWatch(self._writer, self._reading, foundation.clock)
+        self._jobs = SqlJobs(self._writer, self._reading, foundation.clock, self._maker.payloads)
 
     def try_lock(self) -> bool:
         """Become the one that may run jobs and deliver, if no daemon is; the lock stays until :meth:`close`."""
@@ -89,34 +94,37 @@ class SqlStore:
         sha256: str | None = None,
         identity: str | None = None,
     ) -> Known | None:
-        reading, found = self._foundation.reading, None
-        if idempotency_key is not None:
-            found = keeping.find_by_key(reading, sender, idempotency_key)
-        if found is None and sha256 is not None:
-            found = keeping.find_by_digest(reading, sender, sha256)
-        if found is None and identity is not None:
-            found = keeping.find_by_identity(reading, sender, identity)
-        return found
+        asked = ((keeping.find_by_key, idempotency_key), (keeping.find_by_digest, sha256),
+                 (keeping.find_by_identity, identity))  # fmt: skip
+        looked = (find(self._readers, sender, value) for find, value in asked if value is not None)
+        return next((found for found in looked if found is not None), None)
 
     def accept(self, acceptance: Acceptance) -> Receipt:
-        return self._accept(acceptance, None).receipt
+        (accepted,) = self.accept_all([(acceptance, None)])
+        if isinstance(accepted, HubError):
+            raise accepted
+        return accepted.receipt
 
-    def accept_and_claim(self, acceptance: Acceptance, taking: Taking) -> Accepted:
-        return self._accept(acceptance, taking)
+    def accept_all(self, several: Sequence[tuple[Acceptance, Taking | None]]) -> Sequence[Accepted | HubError]:
+        def rows_of(one: tuple[Acceptance, Taking | None]) -> MessageRows:
+            _refuse_incomplete(one[0])
+            rows = self._maker.accepted(*one)
+            crashpoint.reached("before-insert")
+            return rows
 
-    def _accept(self, acceptance: Acceptance, taking: Taking | None) -> Accepted:
-        _refuse_incomplete(acceptance)
-        rows = self._maker.accepted(acceptance, taking)
-        with self._files(rows.payloads):
-            accepted = self._writer.run(keeping.ACCEPT, rows)
-        if accepted.receipt.duplicate:
-            self._drop_unnamed(rows.payloads)
-        return accepted
+        def is_repeated(answer: Accepted) -> bool:
+            return answer.receipt.duplicate
 
-    def reject(self, rejection: Rejection) -> None:
-        rows = self._maker.rejected(rejection)
-        with self._files(rows.payloads):
-            self._writer.run(keeping.REJECT, rows)
+        return self._run_all(keeping.ACCEPT, several, rows_of, is_repeated)
+
+    def reject(self, rejection: Rejection) -> MessageId:
+        def is_repeated(record: MessageId) -> bool:
+            return record != rejection.id
+
+        (answer,) = self._run_all(keeping.REJECT, [rejection], self._maker.rejected, is_repeated)
+        if isinstance(answer, HubError):
+            raise answer
+        return answer
 
     # --- dispatch
 
@@ -148,21 +156,28 @@ class SqlStore:
     def lost(self, now: datetime | None) -> Sequence[Delivery]:
         return self._read(claiming.select_lost, now)
 
-    def apply(self, change: Change) -> Sequence[Delivery]:
-        rows = moving.change_rows(change, self._maker)
-        with self._files(rows.payloads):
-            return self._writer.run(moving.APPLY, rows)
+    def apply(self, change: Change, taking: Taking | None = None) -> Sequence[Delivery]:
+        answer: Sequence[Delivery] | HubError
+        if taking is None:
+            (answer,) = self.apply_all([change])
+        else:
+            released = claiming.Release(moving.change_rows(change, self._maker), taking)
+            (answer,) = self._run_all(claiming.RELEASE, [released], lambda rows: rows)
+        if isinstance(answer, HubError):
+            raise answer
+        return answer
 
-    def load(self, delivery: Delivery) -> tuple[Message, Payload]:
-        if delivery.payload_id is None:
-            raise StoreError(f"delivery {delivery.id} has nothing to send")
+    def apply_all(self, changes: Sequence[Change]) -> Sequence[Sequence[Delivery] | HubError]:
+        def rows_of(change: Change) -> moving.ChangeRows:
+            rows = moving.change_rows(change, self._maker)
+            crashpoint.reached("before-mark")
+            return rows
+
+        return self._run_all(moving.APPLY, changes, rows_of)
+
+    def load_all(self, deliveries: Sequence[Delivery]) -> Sequence[tuple[Message, Payload] | StoreError]:
         with self._reading() as connection:
-            of_message = connection.execute(sa.select(message).where(message.c.id == delivery.message_id))
-            row = of_message.mappings().one_or_none()
-            payload = self._payload(connection, delivery.payload_id)
-        if row is None or payload is None:
-            raise StoreError(f"payload {delivery.payload_id} is gone")
-        return message_of(row), payload
+            return loading.load_all(connection, self._maker.payloads, deliveries)
 
     def listen(self, due: Callable[[Collection[str]], None], jobs: Callable[[], None]) -> None:
         self._foundation.listen(due, jobs)
@@ -184,24 +199,13 @@ class SqlStore:
 
     # --- jobs and audit
 
-    def add_job(self, job: Job) -> None:
-        self._writer.run(jobs.ADD_JOB, job)
+    @property
+    def watch(self) -> SqlWatch:
+        return self._watch
 
-    def open_jobs(self) -> Sequence[Job]:
-        with self._reading() as connection:
-            return jobs.select_open_jobs(connection)
-
-    def job(self, id_: str) -> Job | None:
-        return self._read(jobs.select_job, id_)
-
-    def finish_job(self, id_: str) -> None:
-        self._writer.run(jobs.FINISH_JOB, id_)
-
-    def audit(self, entry: Audit) -> None:
-        self._writer.run(jobs.ADD_AUDIT, entry)
-
-    def audits(self, limit: int = 100) -> Sequence[Audit]:
-        return self._read(jobs.select_audits, limit)
+    @property
+    def jobs(self) -> SqlJobs:
+        return self._jobs
 
     # --- reading
 
@@ -220,6 +224,13 @@ class SqlStore:
     def message(self, id_: str) -> MessageRecord | None:
         with self._reading() as connection:
             return listing.find_message(connection, id_, self._clock())
+
+    def replays_of(self, message_id: str) -> Sequence[MessageId]:
+        return self._read(selecting.select_replays, message_id)
+
+    def facts(self, ids: Sequence[str]) -> Sequence[ItemFacts]:
+        with self._reading() as connection:
+            return selecting.select_facts(connection, ids, self._clock())
 
     def delivery(self, id_: str) -> Delivery | None:
         return self._read(listing.select_delivery, id_)
@@ -249,6 +260,10 @@ class SqlStore:
     def snapshot(self, digest: str) -> Mapping[str, bytes] | None:
         return self._read(upkeep.select_snapshot, digest)
 
+    def newest_snapshot(self) -> str | None:
+        with self._reading() as connection:
+            return upkeep.select_newest_snapshot(connection)
+
     def snapshot_versions(self, digest: str) -> Mapping[str, str] | None:
         return self._read(upkeep.select_snapshot_versions, digest)
 
@@ -259,8 +274,35 @@ class SqlStore:
     def erase_rejected(self, source: str, *, before: datetime, up_to: int, limit: int = 500) -> int:
         wish = upkeep.Erasure(source, before, up_to, limit, self._clock())
         erased = self._writer.run(upkeep.ERASE_REJECTED, wish)
+        crashpoint.reached("during-erasure")
         self._maker.payloads.drop(erased.payloads)
         return erased.messages
+
+    def settled(
+        self, source: str, *, before: datetime, limit: int = 100, after: str | None = None
+    ) -> tuple[Sequence[str], str | None]:
+        return self._read(erasing.select_settled, erasing.Settled(source, before, limit, after))
+
+    def erase_settled(self, ids: Sequence[str]) -> int:
+        erased = self._writer.run(erasing.ERASE_SETTLED, erasing.Wish(tuple(ids), self._clock()))
+        self._maker.payloads.drop(erased.payloads)
+        return erased.messages
+
+    def take_turn(self, work: str, every: timedelta, do: Work) -> bool:
+        return self._foundation.take_turn(work, every, do)
+
+    def announce(self, snapshot: str, unknown: Collection[str]) -> Sequence[Node]:
+        own = Node(self._foundation.node, socket.gethostname(), snapshot, frozenset(unknown))
+        if self.exclusive:
+            return [own]
+        self._writer.run(nodes.ANNOUNCE, nodes.Said(own))
+        return self.nodes()
+
+    def nodes(self) -> Sequence[Node]:
+        if self.exclusive:
+            return []
+        with self._reading() as connection:
+            return nodes.select_nodes(connection)
 
     def counts(self) -> Mapping[tuple[str, str], int]:
         with self._reading() as connection:
@@ -276,6 +318,7 @@ class SqlStore:
 
     def close(self) -> None:
         self._writer.close()
+        self._readers.close()
         self._foundation.give_up()
 
     # --- inside
@@ -300,17 +343,35 @@ class SqlStore:
     def _digest(self, filter_: Filter) -> str | None:
         return None if filter_.reference is None else self._maker.digest(filter_.reference)
 
-    @contextmanager
-    def _files(self, rows: Sequence[Row]) -> Iterator[None]:
-        """Take back payload files when the operation that names them was refused.
+    def _run_all(
+        self,
+        verb: Verb[W, R],
+        values: Sequence[V],
+        rows_of: Callable[[V], W],
+        is_unused: Callable[[R], bool] = lambda _answer: False,
+    ) -> Sequence[R | HubError]:
+        """Write several operations with one sync. Each may fail alone, when its rows are made or written.
 
-        Not when the store was unavailable: then nobody knows whether it was committed, and the next start sweeps.
+        Payload files of what was refused or not used are taken back. Not when the store was unavailable: then nobody
+        knows whether it was committed, and the next start sweeps.
         """
-        try:
-            yield
-        except StoreError:
-            self._drop_unnamed(rows)
-            raise
+        answers: dict[int, R | HubError] = {}
+        made: dict[int, W] = {}
+        for at, value in enumerate(values):
+            try:
+                made[at] = rows_of(value)
+            except HubError as error:
+                answers[at] = error
+        if made:
+            try:
+                written = self._writer.run_all(verb, tuple(made.values()))
+            except Unavailable as error:
+                written = [error] * len(made)
+            for (at, rows), answer in zip(made.items(), written, strict=True):
+                answers[at] = answer
+                if isinstance(answer, StoreError) or (not isinstance(answer, HubError) and is_unused(answer)):
+                    self._drop_unnamed(rows.payloads)
+        return [answers[at] for at in range(len(values))]
 
     def _drop_unnamed(self, rows: Sequence[Row]) -> None:
         files = [row["id"] for row in rows if row["storage"] == "file"]

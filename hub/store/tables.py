@@ -3,11 +3,11 @@
     message ─┬─ payload      the only bytes
              ├─ reference    what it is found by
              └─ delivery ─── event (append-only; the row is their sum)
-    control, job ── job_item, audit, snapshot ── file, setting
+    control, job ── job_item, audit, group_note, tally, snapshot ── file, setting
 
 A citizen's data may be in three places, and erasing a message means all three: bytes and headers of ``payload``;
 values of ``reference``; ``arrival``, ``idempotency_key`` and ``header`` of ``message`` (what senders call a document:
-file names, file numbers). An operator's own words are in ``control``, ``job`` and ``audit``.
+file names, file numbers). An operator's own words are in ``control``, ``job``, ``audit`` and ``group_note``.
 
 Times are microseconds since 1970 in UTC, ids UUIDv7 text, ``seq`` a number that only grows. The migrations make the
 tables; a test compares them with this file.
@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, LargeBinary, Table, Text
 from sqlalchemy.types import BigInteger, Boolean, Integer, TypeDecorator
 
-SCHEMA = "0001"  # the newest migration that this program knows
+SCHEMA = "0002"  # the newest migration that this program knows
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -65,9 +65,13 @@ WAITING = sa.literal_column("'waiting'", Text)
 SENDING = sa.literal_column("'sending'", Text)
 TAKEN = sa.literal_column("'taken'", Text)
 DEAD = sa.literal_column("'dead'", Text)
+CLOSED = sa.literal_column("'closed'", Text)
+NONE = sa.literal_column("''", Text)
 RECEIVED = sa.literal_column("'received'", Text)
 
 metadata = sa.MetaData()
+# The conditions of partial indexes stand here once, as SQLite's. PostgreSQL's are made by the same lines of the
+# migrations; to say them here would load its dialect into every process.
 
 message = Table(
     "message",
@@ -93,17 +97,39 @@ message = Table(
     Column("erased_at", Instant),
     Column("arrival", Json, nullable=False),  # what a replay needs: recipient, charset, …; empty once erased
     Column("header", Json),  # what the header reader found; null once erased
+    Column("checks", Json),  # what was checked and how long it took; null: nobody wrote it down
+    Column("fingerprint", Text),  # of a rejection: what it has in common with others
+    Column("repeated", Integer),  # of a rejection: how often the same came again; null: never
+    Column("repeated_at", Instant),
     sqlite_autoincrement=True,
 )
 _accepted = message.c.verdict == ACCEPTED
 _kept = sa.and_(message.c.verdict == REJECTED, message.c.erased_at.is_(None))
+_kept_accepted = sa.and_(message.c.verdict == ACCEPTED, message.c.erased_at.is_(None))
 _keyed = sa.and_(_accepted, message.c.idempotency_key.is_not(None))
 _unkeyed = sa.and_(_accepted, message.c.idempotency_key.is_(None))
 Index("message_identity", message.c.sender, message.c.identity, unique=True,
-      sqlite_where=_accepted, postgresql_where=_accepted)  # fmt: skip
-Index("message_key", message.c.sender, message.c.idempotency_key, sqlite_where=_keyed, postgresql_where=_keyed)
-Index("message_digest", message.c.sender, message.c.sha256, sqlite_where=_unkeyed, postgresql_where=_unkeyed)
-Index("message_rejected", message.c.source, message.c.seq, sqlite_where=_kept, postgresql_where=_kept)
+      sqlite_where=_accepted)  # fmt: skip
+Index("message_key", message.c.sender, message.c.idempotency_key, sqlite_where=_keyed)
+Index("message_digest", message.c.sender, message.c.sha256, sqlite_where=_unkeyed)
+_replay = message.c.parent_id.is_not(None)
+Index("message_parent", message.c.parent_id, sqlite_where=_replay)
+Index("message_rejected", message.c.source, message.c.seq, sqlite_where=_kept)
+Index("message_kept", message.c.source, message.c.received_at, message.c.seq, sqlite_where=_kept_accepted)
+# Listings: one for each thing that they ask of a message, in the order in which they show it.
+Index("message_received", message.c.received_at, message.c.seq)
+Index("message_sender", message.c.sender, message.c.seq)
+Index("message_owner", message.c.owner, message.c.seq)
+Index("message_type", message.c.standard, message.c.version, message.c.name, message.c.seq)
+_refused = message.c.verdict == REJECTED
+Index("message_same", message.c.sender, message.c.sha256, sqlite_where=_refused)
+Index("message_refused", message.c.seq, sqlite_where=_refused)
+Index("message_refused_at", message.c.received_at, message.c.fingerprint,
+      sqlite_where=_refused)  # fmt: skip
+_coded = message.c.code.is_not(None)
+Index("message_code", message.c.code, message.c.seq, sqlite_where=_coded)
+_grouped = message.c.fingerprint.is_not(None)
+Index("message_fingerprint", message.c.fingerprint, message.c.seq, sqlite_where=_grouped)
 
 payload = Table(
     "payload",
@@ -150,6 +176,7 @@ delivery = Table(
     Column("revision", Integer, nullable=False),
     Column("replay_of", Text),
     Column("snapshot", Text, nullable=False),
+    Column("fingerprint", Text),  # what its last death has in common with others
     sqlite_autoincrement=True,
 )
 _waiting = delivery.c.state == WAITING
@@ -157,12 +184,33 @@ _sending = delivery.c.state == SENDING
 _dead = delivery.c.state == DEAD
 _open_in_order = sa.and_(delivery.c.order_key.is_not(None), delivery.c.state.in_([WAITING, SENDING, TAKEN, DEAD]))
 Index("delivery_waiting", delivery.c.destination, delivery.c.due_at, delivery.c.seq, delivery.c.order_key,
-      sqlite_where=_waiting, postgresql_where=_waiting)  # fmt: skip
-Index("delivery_sending", delivery.c.lease_until, sqlite_where=_sending, postgresql_where=_sending)
-Index("delivery_dead", delivery.c.seq, sqlite_where=_dead, postgresql_where=_dead)
+      sqlite_where=_waiting)  # fmt: skip
+Index("delivery_sending", delivery.c.lease_until, sqlite_where=_sending)
+Index("delivery_dead", delivery.c.seq, sqlite_where=_dead)
+_sends = delivery.c.payload_id.is_not(None)
+Index("delivery_sends", delivery.c.payload_id, sqlite_where=_sends)
 Index("delivery_order", delivery.c.destination, delivery.c.order_key, delivery.c.message_seq, delivery.c.seq,
-      sqlite_where=_open_in_order, postgresql_where=_open_in_order)  # fmt: skip
+      sqlite_where=_open_in_order)  # fmt: skip
 Index("delivery_state", delivery.c.state, delivery.c.destination)  # counts, and which destinations have work
+# Listings show messages, newest first: by the number of the message, as far as a page reaches.
+Index("delivery_to", delivery.c.destination, delivery.c.message_seq)
+Index("delivery_by", delivery.c.route, delivery.c.message_seq)
+Index("delivery_waiting_of", delivery.c.message_seq, sqlite_where=_waiting)
+Index("delivery_dead_of", delivery.c.message_seq, sqlite_where=_dead)
+Index("delivery_dead_at", delivery.c.due_at, sqlite_where=_dead)
+_closed = delivery.c.state == CLOSED
+Index("delivery_closed_of", delivery.c.message_seq, sqlite_where=_closed)
+_why = delivery.c.reason != NONE
+Index("delivery_reason", delivery.c.reason, delivery.c.message_seq, sqlite_where=_why)
+_named = delivery.c.fingerprint.is_not(None)
+_dead_alike = sa.and_(_dead, _named)
+Index("delivery_fingerprint", delivery.c.fingerprint, delivery.c.message_seq,
+      sqlite_where=_named)  # fmt: skip
+for _open, _when in (("waiting", _waiting), ("dead", _dead)):  # for statistics, group after group
+    Index(f"delivery_{_open}_in", delivery.c.owner, delivery.c.route, delivery.c.destination, delivery.c.message_seq,
+          sqlite_where=_when)  # fmt: skip
+Index("delivery_group", delivery.c.fingerprint, delivery.c.due_at,
+      sqlite_where=_dead_alike)  # fmt: skip
 
 event = Table(
     "event",
@@ -211,7 +259,7 @@ control = Table(
 )
 _standing = control.c.ended_at.is_(None)
 Index("control_standing", control.c.destination, control.c.kind, unique=True,
-      sqlite_where=_standing, postgresql_where=_standing)  # fmt: skip
+      sqlite_where=_standing)  # fmt: skip
 Index("control_history", control.c.destination, control.c.since)
 
 job = Table(
@@ -224,7 +272,14 @@ job = Table(
     Column("reason", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("arguments", Json, nullable=False),
-    Column("state", Text, nullable=False),  # open | done
+    Column("state", Text, nullable=False),  # open | paused | done | cancelled
+    Column("note", Text),  # why it was paused, resumed or cancelled
+    Column("changed_by", Text),
+    Column("changed_at", Instant),
+    Column("canary_from", Integer),
+    Column("canary_passed", Boolean),
+    Column("runner", Text),  # of several nodes the one that runs it
+    Column("runner_until", BigInteger),  # by the database's clock
     sqlite_autoincrement=True,
 )
 
@@ -237,6 +292,10 @@ job_item = Table(
     Column("result", Text),  # null until it is done
     Column("detail", Text, nullable=False),
 )
+_left = job_item.c.result.is_(None)
+Index("job_item_left", job_item.c.job_id, job_item.c.position, sqlite_where=_left)
+Index("job_item_result", job_item.c.job_id, job_item.c.result, job_item.c.position)
+Index("job_item_of", job_item.c.item)
 
 audit = Table(
     "audit",
@@ -250,6 +309,34 @@ audit = Table(
     Column("reason", Text, nullable=False),
     Column("result", Text, nullable=False),
     sqlite_autoincrement=True,
+)
+Index("audit_actor", audit.c.actor, audit.c.seq)
+Index("audit_action", audit.c.action, audit.c.seq)
+Index("audit_object", audit.c.object, audit.c.seq)
+Index("audit_at", audit.c.at, audit.c.seq)
+
+group_note = Table(
+    "group_note",  # what operators know about a group of equal failures; appended only
+    metadata,
+    Column("seq", Seq, sa.Identity(), primary_key=True),
+    Column("fingerprint", Text, nullable=False, index=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+tally = Table(
+    "tally",  # what happened on a day, counted; a count is the sum of its shards
+    metadata,
+    Column("day", Text, primary_key=True),  # in Berlin
+    Column("owner", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("what", Text, primary_key=True),  # in | rejected | died | took:N
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 snapshot = Table(

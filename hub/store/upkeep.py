@@ -83,6 +83,12 @@ def select_snapshot(connection: sa.Connection, digest: str) -> dict[str, bytes] 
     return {name: bodies[sha256] for name, sha256 in names.items()}
 
 
+def select_newest_snapshot(connection: sa.Connection) -> str | None:
+    """Read which snapshot was kept last; there are a few hundred at most."""
+    newest = sa.select(snapshot_table.c.digest).order_by(snapshot_table.c.created_at.desc()).limit(1)
+    return connection.execute(newest).scalar()
+
+
 def select_snapshot_versions(connection: sa.Connection, digest: str) -> Mapping[str, str] | None:
     """Read which programs compiled a snapshot."""
     statement = sa.select(snapshot_table.c.versions).where(snapshot_table.c.digest == digest)
@@ -181,7 +187,13 @@ def select_counts(connection: sa.Connection) -> dict[tuple[str, str], int]:
 
 
 def prove(connection: sa.Connection, now: datetime) -> None:
-    """Write a row and read it back: the disk takes and gives."""
+    """Write a row and read it back: the disk takes and gives.
+
+    Where several nodes write, each transaction leaves its writer's mark, and that is proof enough: for a row that all
+    of them write they would wait, each time that one falls asleep with it in hand.
+    """
+    if connection.dialect.name == "postgresql":
+        return
     text = str((now - EPOCH) // MICROSECOND)
     if connection.execute(sa.update(setting).where(setting.c.name == "proved").values(value=text)).rowcount == 0:
         insert_new(connection, setting, [{"name": "proved", "value": text}])

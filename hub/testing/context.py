@@ -56,18 +56,30 @@ class RecordedLog:
 
 
 class RecordedDesk:
-    """A sender's desk with what a test has put on it. Counts refusals by (source, code)."""
+    """A sender's desk with what a test has put on it. Counts refusals by (source, code).
+
+    ``receipts`` holds what is answered for a standard's own receipt, call by call; the last one stays.
+    """
 
     def __init__(self) -> None:
         self.messages: dict[tuple[str, str], MessageStatus] = {}
         self.replies: dict[tuple[str, str, str], tuple[bytes, str]] = {}
         self.counted: list[tuple[str, str]] = []
+        self.receipts: list[bytes | BaseException | None] = [None]
+        self.receipted: list[tuple[Incoming, Receipt]] = []
 
     def status(self, sender: str, message_id: str) -> MessageStatus | None:
         return self.messages.get((sender, message_id))
 
     def reply(self, sender: str, message_id: str, delivery_id: str) -> tuple[bytes, str] | None:
         return self.replies.get((sender, message_id, delivery_id))
+
+    def receipt(self, incoming: Incoming, receipt: Receipt) -> bytes | None:
+        answer = self.receipts.pop(0) if len(self.receipts) > 1 else self.receipts[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        self.receipted.append((incoming, receipt))
+        return answer
 
     def count(self, source: str, code: str) -> None:
         self.counted.append((source, code))

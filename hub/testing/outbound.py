@@ -21,6 +21,7 @@ from hub.plugin import (
     Outcome,
     Outgoing,
     Reason,
+    SeveralAtOnce,
     Taken,
     Unclear,
 )
@@ -105,6 +106,28 @@ class OutboundContract:
         adapter.close()
         assert [outcome for outcome in outcomes if not isinstance(outcome, Delivered | Taken)] == []
         assert sorted(identity for identity, _ in arrived()) == sorted(outgoing.delivery_id for outgoing in sent)
+
+    def test_several_at_once_end_as_each_alone(self, adapter: OutboundAdapter, arrived: Arrived) -> None:
+        """One outcome for each, in their order; together, where an adapter has ``deliver_all``."""
+        sent = [self.outgoing(number) for number in range(1, 8)]
+        late = self.outgoing(8, deadline=time.monotonic() - 1)
+        adapter.open()
+
+        given = [*sent[:3], late, *sent[3:]]
+        if isinstance(adapter, SeveralAtOnce):
+            outcomes = list(adapter.deliver_all(given))
+        else:
+            outcomes = [adapter.deliver(one) for one in given]
+
+        adapter.close()
+        assert len(outcomes) == len(sent) + 1
+        assert [one for one in (*outcomes[:3], *outcomes[4:]) if not isinstance(one, Delivered | Taken)] == []
+        came = {identity for identity, _ in arrived()}
+        assert isinstance(outcomes[3], get_args(Outcome))
+        assert late.delivery_id in came or not isinstance(outcomes[3], Delivered | Taken)
+        assert sorted(set(arrived()) & {(one.delivery_id, one.body) for one in sent}) == sorted(
+            (one.delivery_id, one.body) for one in sent
+        )
 
     def test_a_repetition_carries_the_same_id_and_the_same_bytes(
         self, adapter: OutboundAdapter, arrived: Arrived

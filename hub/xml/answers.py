@@ -23,6 +23,7 @@ from hub.message import Finding, Header, MessageType
 from hub.xml import bindings, guard
 from hub.xml.detection import find_blindly
 from hub.xml.forms import UUID
+from hub.xml.office import Office, plain
 from hub.xml.profile import Answer, Profile
 from hub.xml.schema import Schema
 from hub.xml.xpath import text_of
@@ -33,22 +34,6 @@ TEXT_MAX = 500
 DIRECTORY_VERSION = "3"
 PRODUCT = "xoev-hub"
 EMAIL = "01"  # of urn:de:xoev:codeliste:erreichbarkeit
-
-# Less than datatypeC of DIN 91379 allows, and never more: a rejection must not be refused for the text in it.
-_NOT_PLAIN = re.compile(r"[^\x20-\x7eÄÖÜäöüßÀ-ÖØ-öø-ÿ]")
-
-
-@dataclass(frozen=True, slots=True)
-class Office:
-    """Who rejects: the authority that runs the hub."""
-
-    authority: str
-    name: str
-    email: str
-    street: str
-    number: str | None
-    postal_code: str
-    city: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +80,6 @@ class Answering:
         """Return the message, valid by its schema; ``None`` if there is none for this original."""
         import pyxb
 
-        if len(original.body) > ORIGINAL_BYTES_MAX:
-            return None
         try:
             built = self._build(original, judgement, office)
             body: bytes = built.toxml("utf-8")
@@ -128,7 +111,7 @@ def _fixed(element: Any) -> Mapping[str, str]:
 
 
 class _MissingError(Exception):
-    """The original does not say what this form needs."""
+    """The original does not say what this form needs, or is too large for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +193,16 @@ class _Filling:
             erstellungszeitpunkt=header.created_at,
         )
 
+    def body(self) -> bytes:
+        """Return the original, to be carried back.
+
+        Raises:
+            _MissingError: It is too large for that.
+        """
+        if len(self.original.body) > ORIGINAL_BYTES_MAX:
+            raise _MissingError
+        return self.original.body
+
     def reasons(self) -> Mapping[str, Sequence[str]]:
         """Return the standard's codes, the texts of the findings under each; there is at least one code."""
         codes, other = self.answer.codes, self.answer.codes.get("*", "")
@@ -232,11 +225,6 @@ def _told(finding: Finding) -> str:
     return plain(f"{where}{line}{finding.rule}: {finding.text}"[:TEXT_MAX])
 
 
-def plain(text: str) -> str:
-    """Return a text with `?` for whatever might not be in DIN 91379."""
-    return _NOT_PLAIN.sub("?", text.replace("\t", " ").replace("\n", " "))
-
-
 # --- the forms ----------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +239,7 @@ def _xinneres(filling: _Filling) -> Mapping[str, Any]:
         )
         for code, texts in filling.reasons().items()
     ]
-    content = {"rueckweisungsgrund": reasons, "nachricht": filling.original.body}
+    content = {"rueckweisungsgrund": reasons, "nachricht": filling.body()}
     with suppress(_MissingError):  # it is optional: of what is no XML nothing is known
         content["idNachricht"] = filling.identification(with_list=True)
     return {
@@ -289,7 +277,7 @@ def _xbau(filling: _Filling) -> Mapping[str, Any]:
         "rueckweisungDaten": pyxb.BIND(
             rueckweisungsgrund=reasons,
             idNachricht=filling.identification(with_list=False),
-            nachricht=filling.original.body,
+            nachricht=filling.body(),
         ),
     }
 

@@ -18,14 +18,12 @@ import os
 import posixpath
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +31,7 @@ from lxml import etree
 
 from hub.errors import ConfigError, Problem
 from hub.files import Files
+from hub.installed import version
 from hub.xml import guard
 from hub.xml.bundle import BASE, XS, Bundle, read_bundle, resolve
 
@@ -219,8 +218,8 @@ class _Schemas:
 
     def digest(self, modules: Mapping[str, str]) -> str:
         """Return the name of these bindings: everything that their bytes depend on goes into it."""
-        version = f"{_GENERATION} {metadata.version('pyxb-x')} {sys.version_info[0]}.{sys.version_info[1]}"
-        total = hashlib.sha256(f"{version}\n{json.dumps(self.order(modules), sort_keys=True)}\n".encode())
+        made_by = f"{_GENERATION} {version('pyxb-x')} {sys.version_info[0]}.{sys.version_info[1]}"
+        total = hashlib.sha256(f"{made_by}\n{json.dumps(self.order(modules), sort_keys=True)}\n".encode())
         for name in sorted(self.files):
             total.update(f"{name} {hashlib.sha256(self.files[name]).hexdigest()}\n".encode())
         return total.hexdigest()[:32]
@@ -258,6 +257,8 @@ def _generate(work: _Schemas, modules: Mapping[str, str], folder: Path) -> None:
 
 
 def _run(schemas: Path, out: Path) -> None:
+    import subprocess  # once per set of schemas
+
     environment = {
         "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
         "PYTHONHASHSEED": "0",  # PyXB walks over sets, and the same schemas shall give the same bytes

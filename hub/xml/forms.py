@@ -27,7 +27,7 @@ from typing import Literal
 
 UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 TEXT = r"(?=[\s\S]*\S)[\s\S]{1,200}"
-DATE_TIME = r"-?\d{4,9}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,12})?(Z|[+-]\d\d:\d\d)?"
+DATE_TIME = r"-?\d{4,9}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,100})?(Z|[+-]\d\d:\d\d)?"
 DATE = r"\d{4}-\d\d-\d\d(Z|[+-]\d\d:\d\d)?|\d{8}"
 NUMBER = "[A-Za-z0-9ÄÖÜäöüß][A-Za-z0-9ÄÖÜäöüß._-]{0,99}"
 PREFIX = "[A-Za-zÄÖÜäöüß]{1,20}"  # DVDV knows ag, MELDID and töj beside the usual three small letters
@@ -219,7 +219,7 @@ FORMS: Mapping[str, HeaderForm] = {
     ),
     "G-CII": HeaderForm(
         message_id=Field("/*/r:ExchangedDocument/ram:ID"),
-        type_code=Field("/*/r:ExchangedDocument/ram:TypeCode"),
+        type_code=Field("/*/r:ExchangedDocument/ram:TypeCode", required=False),
         created_at=Field("/*/r:ExchangedDocument/ram:IssueDateTime/udt:DateTimeString", DATE),
         reader=AuthorityField(f"{_CII_AGREEMENT}/ram:BuyerReference", prefix="leitweg", required=False),
         namespaces=_INVOICE_NAMESPACES,

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 LIBXML_TEXT_MAX = 10_000_000  # libxml2's own limit of one text node, and of its look-ahead
 
+# What is too small for so many of something has not so many: most documents need not be counted through.
+NODE_BYTES = 4  # <a/>
+LEVEL_BYTES = 7  # <a></a>
+ATTRIBUTE_BYTES = 5  # a blank, and a=""
+NAMESPACE_BYTES = 9  # a blank, and xmlns=""
+
 COMPILE_LOCK = threading.Lock()
 """Held around every compilation of a schema or stylesheet: libxml2's start-up of its types is not thread-safe."""
 
@@ -64,20 +70,18 @@ def parse(body: bytes, *, charset: str | None = None, limits: XmlLimits = DEFAUL
         _reject("body_too_large", f"more than {limits.max_body} bytes")
     encoding, plain = _decoded(body, charset)
     if not _START.match(plain):
-        _reject("not_well_formed", "not XML: the first character is not '<'", 1, 1)
+        _reject("not_well_formed", "not XML: the first character is not '<'" if body else "not XML: it is empty", 1, 1)
     if (nul := plain.find(0)) >= 0:
         _reject("not_well_formed", "NUL character", *_position(plain, nul))
-    opened = plain.count(b"<")
-    if encoding == "utf-16" or _trips(plain, opened, limits):
+    if encoding == "utf-16" or _trips(plain, limits):
         _refuse_long_tags(plain, limits)
         _count_exactly(plain, encoding, limits)
-    huge = len(plain) > LIBXML_TEXT_MAX < limits.max_text
+    size = len(plain)
     del plain  # of UTF-16 it is a copy
-    root = _parsed(body, huge=huge)
-    info = root.getroottree().docinfo
-    if info.doctype or info.internalDTD is not None:
+    root = _parsed(body, huge=size > LIBXML_TEXT_MAX < limits.max_text)
+    if root.getroottree().docinfo.internalDTD is not None:
         _reject("doctype_forbidden", "DOCTYPE")
-    if opened > 2 * limits.depth:  # a document that deep has as many start tags, and nearly as many end tags
+    if size > LEVEL_BYTES * limits.depth:
         _refuse_depth(root, limits)
     return root
 
@@ -123,7 +127,9 @@ def _decoded(body: bytes, charset: str | None) -> tuple[str, bytes]:
     Byte order mark, declaration and transport must not contradict each other: the hub and the destination must read
     the same document.
     """
-    bom, mark = next(((name, mark) for mark, name in _BOMS if body.startswith(mark)), (None, b""))
+    bom, mark = None, b""
+    if not body.startswith(b"<"):  # as nearly all do
+        bom, mark = next(((name, mark) for mark, name in _BOMS if body.startswith(mark)), (None, b""))
     if bom == "utf-32":
         _reject("encoding", "UTF-32 is not accepted", 1, 1)
     plain = body[len(mark) :]
@@ -149,14 +155,12 @@ def _utf8(body: bytes) -> bytes:
 def _declared_encoding(plain: bytes) -> str | None:
     if not _DECLARED.match(plain):
         return None
-    declaration = _DECLARATION.match(plain[:600])
+    declaration = _DECLARATION.match(plain, 0, 600)
     if declaration is None:
         _reject("encoding", "the XML declaration is not readable, or its version is not 1.0", 1, 1)
-    name = declaration["encoding"]
-    if name is None:
+    if (name := declaration["encoding"]) is None:
         return None
-    encoding = _ENCODINGS.get(name.decode().lower())
-    if encoding is None:
+    if (encoding := _ENCODINGS.get(name.decode().lower())) is None:
         _reject("encoding", "the declared encoding is not accepted; UTF-8 is", 1, 1)
     return encoding
 
@@ -168,17 +172,17 @@ _OPAQUE = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _TAG = re.compile(rb"""</?[A-Za-z_:\x80-\xff][^<>"']*(?:(?:"[^<"]*"|'[^<']*')[^<>"']*)*>""")
 
 
-def _trips(plain: bytes, opened: int, limits: XmlLimits) -> bool:
+def _trips(plain: bytes, limits: XmlLimits) -> bool:
     """Tell whether the document may break a limit that libxml2 does not have, or may have a DOCTYPE."""
-    equals = plain.count(b"=")
+    size = len(plain)
     return (
         b"<!DOCTYPE" in plain
-        or (opened > limits.nodes and opened - plain.count(b"</") > limits.nodes)
-        or equals > limits.all_attributes
-        or (equals > limits.attributes and _is_crowded(plain, limits.attributes))
-        or (equals > limits.namespaces and plain.count(b"xmlns") > limits.namespaces)
-        or (limits.max_text != LIBXML_TEXT_MAX and len(plain) > limits.max_text)
-        or next(_long_tags(plain, limits.tag), None) is not None
+        or (size > NODE_BYTES * limits.nodes and plain.count(b"<") - plain.count(b"</") > limits.nodes)
+        or (size > ATTRIBUTE_BYTES * limits.all_attributes and plain.count(b"=") > limits.all_attributes)
+        or (size > ATTRIBUTE_BYTES * limits.attributes and _is_crowded(plain, limits.attributes))
+        or (size > NAMESPACE_BYTES * limits.namespaces and plain.count(b"xmlns") > limits.namespaces)
+        or size > limits.max_text != LIBXML_TEXT_MAX
+        or (size > limits.tag and next(_long_tags(plain, limits.tag), None) is not None)
     )
 
 
@@ -197,8 +201,8 @@ def _stretches(plain: bytes, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_crowded(plain: bytes, attributes: int) -> bool:
-    """Tell whether a tag may have more attributes; none is shorter than five bytes, as in `` a=""``."""
-    stretches = _stretches(plain, 5 * attributes)
+    """Tell whether a tag may have more attributes."""
+    stretches = _stretches(plain, ATTRIBUTE_BYTES * attributes)
     return any(plain.count(b"=", start, end) > attributes for start, end in stretches)
 
 
@@ -267,11 +271,8 @@ class _Count:
     """What the pre-scan has seen so far. The text runs from tag to tag, whatever comments lie in between."""
 
     def __init__(self, parser: expat.XMLParserType, limits: XmlLimits) -> None:
-        self._parser = parser
-        self._limits = limits
-        self._nodes = 0
-        self._attributes = 0
-        self._text = 0
+        self._parser, self._limits = parser, limits
+        self._nodes = self._attributes = self._text = 0
         self._scopes = [0]
 
     def doctype(self, *_: object) -> NoReturn:
@@ -355,8 +356,10 @@ def _parser(resolver: etree.Resolver | None, *, huge: bool) -> etree.XMLParser:
 
 def _parsed(body: bytes, *, huge: bool) -> etree._Element:
     parser = _parser(None, huge=huge)
-    with suppress(etree.XMLSyntaxError):
+    try:
         return etree.fromstring(body, parser)
+    except etree.XMLSyntaxError:
+        pass  # refused below, where its text, which quotes the document, does not hang on ours
     errors = [entry for entry in parser.error_log if entry.level > etree.ErrorLevels.WARNING]
     if not errors:
         return _reject("not_well_formed", "syntax error")
@@ -373,8 +376,7 @@ def _is_limit(entry: etree._LogEntry) -> bool:
 
 
 def _refuse_depth(root: etree._Element, limits: XmlLimits) -> None:
-    too_deep = _level(limits.depth + 1)(root)
-    if too_deep:
+    if too_deep := _level(limits.depth + 1)(root):
         _reject("limit", f"more than {limits.depth} elements inside each other", too_deep[0].sourceline or 0)
 
 

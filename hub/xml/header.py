@@ -18,13 +18,15 @@ from lxml import etree
 
 from hub.message import Finding, Header, MessageType
 from hub.xml.forms import NAME, UUID, AuthorityField, Field, HeaderForm
-from hub.xml.place import path_of
+from hub.xml.place import local_name, path_of
 from hub.xml.profile import Profile
 from hub.xml.xpath import select, text_of
 
 SHOWN_MAX = 80  # characters of a value in a finding
 
 Node: TypeAlias = etree._Element | str  # an attribute is its text
+_OF_THE_ROOT = "/*/@"
+
 Find: TypeAlias = Callable[[etree._Element, str], Sequence[Node]]
 
 
@@ -56,7 +58,8 @@ def read_form(
     """Return what a header of this form says; ``find`` finds the nodes at a path."""
     reader = _Reader(root, form, find)
     reader.refuse_a_second_head()
-    code = reader.field("type code", form.type_code, collapse=True)
+    # One that is empty weighs as much as one that does not fit the root: the root's name rules.
+    code = reader.field("type code", form.type_code, collapse=True, empty=form.type_mismatch)
     created_at = reader.field("time of creation", form.created_at, collapse=True)
     header = Header(
         type=type_,
@@ -75,7 +78,11 @@ def read_form(
 
 def comparable(message_id: str) -> str:
     """Return a message id as it is compared: a UUID means the same in capitals."""
-    return message_id.lower() if re.fullmatch(UUID, message_id) else message_id
+    return message_id.lower() if _whole(UUID).fullmatch(message_id) else message_id
+
+
+def _fits(where: Field, text: str) -> bool:
+    return _whole(where.pattern).fullmatch(text.strip(" \t\r\n")) is not None
 
 
 @cache
@@ -101,8 +108,10 @@ class _Reader:
         if len(heads) > 1:
             self._note(heads[1], f"{self.form.head}: stands here more than once, expected once")
 
-    def field(self, name: str, where: Field | None, *, collapse: bool = False, level: str = "error") -> str | None:
-        """Return the value of one fact, ``None`` if the form or the document has none.
+    def field(
+        self, name: str, where: Field | None, *, collapse: bool = False, level: str = "error", empty: str = ""
+    ) -> str | None:
+        """Return the value of one fact, ``None`` if the form or the document has none. ``empty``: what one weighs.
 
         ``collapse`` takes away the white space around it, as the XSD types of codes and times do; ids and authority
         keys have none to take away.
@@ -114,6 +123,7 @@ class _Reader:
         text = self._text(name, node, level)
         if node is None or text is None:
             return None
+        level = empty or level if not text else level
         return self._matching(name, node, text.strip(" \t\r\n") if collapse else text, where.pattern, level)
 
     def fields(self, fields: Mapping[str, Field]) -> Mapping[str, str]:
@@ -128,13 +138,10 @@ class _Reader:
 
     def holds(self, where: Field) -> bool:
         """Tell whether there is a node whose text matches."""
-        attribute = where.xpath.removeprefix("/*/@")
-        if attribute != where.xpath:  # of the root, as nearly always: no XPath for that
-            value = self._root.get(attribute)
-            nodes: Sequence[Node] = [] if value is None else [value]
-        else:
-            nodes = self._find(self._root, where.xpath)
-        return any(_whole(where.pattern).fullmatch(text_of(node).strip(" \t\r\n")) for node in nodes)
+        if where.xpath.startswith(_OF_THE_ROOT):  # as nearly always: no XPath for that
+            value = self._root.get(where.xpath[len(_OF_THE_ROOT) :])
+            return value is not None and _fits(where, value)
+        return any(_fits(where, text_of(node)) for node in self._find(self._root, where.xpath))
 
     def authority(self, name: str, field: AuthorityField | None) -> str | None:
         """Return an authority's key as ``prefix:number``, or its plain name."""
@@ -148,6 +155,10 @@ class _Reader:
         nodes = nodes[:1] if field.repeated else nodes
         level = "warning" if field.plain else "error"
         node = self._one(name, nodes, field.xpath if field.required else "", level)
+        if isinstance(node, etree._Element) and not len(node) and not node.text:
+            # Schemas let it pass, and real senders write it. Nobody is named, as where it is missing.
+            self._note(node, f"{name}: is empty, so it names nobody", "warning")
+            return None
         if isinstance(node, etree._Element):
             self.nodes[name] = node
         key = self._key(name, node, field, level)
@@ -170,14 +181,16 @@ class _Reader:
     def _prefix(self, name: str, field: AuthorityField, level: str) -> str | None:
         node = self._one(name, self._find(self._root, field.prefix_xpath), field.prefix_xpath, level)
         if field.prefix_is_name and isinstance(node, etree._Element):
-            return etree.QName(node).localname
+            return local_name(node)
         return self._text(name, node, level)
 
     def cross_check(self, code: str | None) -> None:
         """Find a type code that differs from the root's name. Real senders do that; the root's name rules."""
-        name = etree.QName(self._root).localname
+        if code is None:
+            return
+        name = local_name(self._root)
         number = name.rpartition(".")[2]
-        if code is None or not re.fullmatch("[0-9]+", number) or code in (number, name):
+        if code in (number, name) or not re.fullmatch("[0-9]+", number):
             return
         text = f"the type code is {code[:SHOWN_MAX]!r}, the root's name says {number}"
         self._note(self._root, text, self.form.type_mismatch)
@@ -195,14 +208,17 @@ class _Reader:
 
     def _text(self, name: str, node: Node | None, level: str) -> str | None:
         """Return a node's whole text. Nothing but text may stand there: not every reader sees past a comment."""
-        if isinstance(node, etree._Element) and len(node):
-            for kind, found in ((etree.Element, "elements"), (etree.Comment, "a comment")):
-                if next(node.iterchildren(kind), None) is not None:
-                    self._note(node, f"{name}: found {found}, expected text only", level)
-                    return None
-        if isinstance(node, etree._Element) and not len(node):
+        if node is None:
+            return None
+        if isinstance(node, str):
+            return text_of(node)
+        if not len(node):
             return node.text or ""
-        return text_of(node) if node is not None else None
+        for kind, found in ((etree.Element, "elements"), (etree.Comment, "a comment")):
+            if next(node.iterchildren(kind), None) is not None:
+                self._note(node, f"{name}: found {found}, expected text only", level)
+                return None
+        return text_of(node)
 
     def _matching(self, name: str, node: Node, value: str, pattern: str, level: str) -> str | None:
         if _whole(pattern).fullmatch(value):

@@ -12,6 +12,11 @@ _MARKUP = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|</|(<)", re.DOT
 _STEP = re.compile(r"(\*|[^\[\]/]+)(?:\[(\d+)\])?")
 
 
+def local_name(element: etree._Element) -> str:
+    """Return an element's name without its namespace; asked of every message, and a ``QName`` is dear."""
+    return str(element.tag).rpartition("}")[2]
+
+
 def path_of(element: etree._Element) -> str:
     """Return an element's absolute path in the words of its document: ``/xga:nachricht/xga:satz[2]/name``.
 

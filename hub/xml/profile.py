@@ -12,6 +12,7 @@ from lxml import etree
 
 from hub.message import MessageType
 from hub.xml.forms import Field, HeaderForm
+from hub.xml.place import local_name
 from hub.xml.xpath import Namespaces, select, text_of
 
 EVERY = frozenset({"*"})
@@ -28,14 +29,16 @@ class Root:
     version_from: str = "fixed"  # fixed | @attribute | absolute XPath
     versions: frozenset[str] = frozenset()  # texts that ``version_from`` may find
     namespaces: Namespaces = field(init=False, repr=False)  # of this root's XPaths; ``r`` is the root's own
+    tags: frozenset[str] = field(init=False, repr=False)  # its names as lxml writes them: {namespace}name
 
     def __post_init__(self) -> None:
         own = {"r": self.namespace} if self.namespace else {}
         object.__setattr__(self, "namespaces", tuple(sorted({**self.header.namespaces, **own}.items())))
+        before = f"{{{self.namespace}}}" if self.namespace else ""
+        object.__setattr__(self, "tags", frozenset(before + name for name in self.names))
 
     def has(self, element: etree._Element) -> bool:
-        namespace, _, name = str(element.tag).removeprefix("{").rpartition("}")
-        return namespace == self.namespace and (self.names == EVERY or name in self.names)
+        return element.tag in self.tags
 
     def fits(self, element: etree._Element) -> bool:
         """Tell whether a document with this root is of this version."""
@@ -44,7 +47,8 @@ class Root:
         if self.version_from.startswith("@"):
             return element.get(self.version_from[1:]) in self.versions
         nodes = select(element, self.version_from, self.namespaces)
-        return len(nodes) == 1 and text_of(nodes[0]) in self.versions
+        # White space around an element's text is for its schema to judge, which then knows what it is to be.
+        return len(nodes) == 1 and text_of(nodes[0]).strip(" \t\r\n") in self.versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,11 @@ class Answer:
     type_code: str
     codes: Mapping[str, str] = field(default_factory=dict)
     list_version: str = ""
+
+    @property
+    def tells(self) -> Literal["rejection", "receipt"]:
+        """Tell which of the two it is."""
+        return "receipt" if self.form == "xbau-receipt" else "rejection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Profile:
     without: frozenset[str] = frozenset()  # addresses that a schema imports and that may be missing
     bindings: str | None = None  # name of the module of PyXB bindings, if they shall be generated
     reject_with: tuple[tuple[str, MessageType], ...] = ()  # (glob of names, rejection); the first that fits
+    receipt_with: tuple[tuple[str, MessageType], ...] = ()  # (glob of names, receipt); the first that fits
     type_list: str = ""  # URI of the code list of this standard's message types; its version is the standard's
     answers: Mapping[str, Answer] = field(default_factory=dict)  # by the name of the root
 
@@ -97,7 +107,7 @@ class Profile:
 
     def type_of(self, element: etree._Element) -> MessageType:
         """Return the message type of a document of this profile."""
-        return MessageType(self.standard, self.version, etree.QName(element).localname)
+        return MessageType(self.standard, self.version, local_name(element))
 
     def root_of(self, element: etree._Element) -> Root:
         """Return the entry of ``roots`` that a document belongs to.
@@ -124,6 +134,10 @@ class Profile:
     def rejection_of(self, name: str) -> MessageType | None:
         """Return the message that a message of this profile is rejected with; ``None``: the problem document."""
         return next((rejection for glob, rejection in self.reject_with if fnmatchcase(name, glob)), None)
+
+    def receipt_of(self, name: str) -> MessageType | None:
+        """Return the message that tells of a message of this profile that it is here; ``None``: there is none."""
+        return next((receipt for glob, receipt in self.receipt_with if fnmatchcase(name, glob)), None)
 
     def overlaps(self, other: Profile) -> bool:
         """Tell whether there is a time at which both are served."""

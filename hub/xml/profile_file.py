@@ -30,7 +30,7 @@ _ROOT = {"namespace", "names", "xsd", "header", "version_from", "versions"}
 _TOP = {
     "standard", "version", "title", "roots", "version_from", "versions", "xsd", "level", "header", "identity", "keys",
     "business_keys", "valid_from", "valid_to", "grace_until", "codelists", "schematron", "without", "reject_with",
-    "bindings", "type_list", "answers",
+    "receipt_with", "bindings", "type_list", "answers",
 }  # fmt: skip
 ANSWER_FORMS = ("xinneres", "xbau", "xbau-receipt", "xmeld")
 _FACTS = ("message_id", "type_code", "created_at")
@@ -101,7 +101,8 @@ class _Reading:
             schematron=self._files(entries.get("schematron")),
             without=frozenset(self._texts(entries.get("without"))),
             bindings=self._text(entries.get("bindings"), "[a-z][a-z0-9_]{0,63}", "a module's name") or None,
-            reject_with=self._rejections(entries.get("reject_with")),
+            reject_with=self._answered(entries.get("reject_with"), "problem"),
+            receipt_with=self._answered(entries.get("receipt_with"), "none"),
             type_list=self._text(entries.get("type_list")),
             answers={name: self._answer(child) for name, child in self._mapping(entries.get("answers")).items()},
         )
@@ -206,15 +207,15 @@ class _Reading:
 
     # --- answers to senders --------------------------------------------------------------------------------------
 
-    def _rejections(self, node: Node | None) -> tuple[tuple[str, MessageType], ...]:
-        if node is None or node.text == "problem":
+    def _answered(self, node: Node | None, nothing: str) -> tuple[tuple[str, MessageType], ...]:
+        if node is None or node.text == nothing:
             return ()
         if node.text is not None:
-            return (("*", self._type(node)),)
-        return tuple((glob, self._type(child)) for glob, child in self._mapping(node).items())
+            return (("*", self._type(node, nothing)),)
+        return tuple((glob, self._type(child, nothing)) for glob, child in self._mapping(node).items())
 
-    def _type(self, node: Node) -> MessageType:
-        expected = "`problem` or a message type STANDARD/VERSION/NAME"
+    def _type(self, node: Node, nothing: str) -> MessageType:
+        expected = f"`{nothing}` or a message type STANDARD/VERSION/NAME"
         text = self._text(node, f"{_NAME}/{_NAME}/[^/]+", expected)
         return MessageType.parse(text or "//")
 

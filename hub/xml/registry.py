@@ -34,11 +34,11 @@ class Registry:
         self._bundles = bundles  # by (folder, main schema)
         self._schemas: dict[tuple[str, str], Schema] = {}
         self._types: dict[tuple[str, str], Types] = {}  # by (folder, main schema)
-        self._by_root: dict[tuple[str, str], list[Profile]] = {}
+        self._by_root: dict[str, list[Profile]] = {}  # by the tag
         for profile in self.profiles.values():
             for root in profile.roots:
-                for name in root.names:
-                    self._by_root.setdefault((root.namespace, name), []).append(profile)
+                for tag in root.tags:
+                    self._by_root.setdefault(tag, []).append(profile)
 
     @classmethod
     def load(cls, files: Files) -> tuple[Registry, list[Problem]]:
@@ -68,14 +68,16 @@ class Registry:
         Raises:
             Rejected: ``unknown_type``, or ``version_not_served`` with the versions that are.
         """
-        name = etree.QName(root)
-        candidates = self._by_root.get((name.namespace or "", name.localname))
+        candidates = self._by_root.get(str(root.tag))
         if not candidates:
+            name = etree.QName(root)
             where = f"the root {name.localname[:100]} in the namespace {(name.namespace or '(none)')[:200]}"
             text = f"no standard of this hub has {where}; {IMPORT}"
             raise Rejected("unknown_type", [_finding(root, "unknown_type", text)])
         # Who takes every document of a root (UBL) comes after who asks it for its version (XRechnung).
-        fitting = sorted((one for one in candidates if one.fits(root)), key=lambda one: one.takes_all(root))
+        fitting = [one for one in candidates if one.fits(root)]
+        if len(fitting) > 1:
+            fitting.sort(key=lambda one: one.takes_all(root))
         for profile in fitting:
             if profile.serves(at):
                 return profile
@@ -83,8 +85,7 @@ class Registry:
 
     def related(self, root: etree._Element) -> Sequence[Profile]:
         """Return every profile that knows a document's root, in whatever version."""
-        name = etree.QName(root)
-        return self._by_root.get((name.namespace or "", name.localname), [])
+        return self._by_root.get(str(root.tag), [])
 
     def schema(self, profile: Profile) -> Schema:
         """Return the profile's schema; compiled once.
@@ -115,7 +116,7 @@ class Registry:
                 problems += error.problems
         if problems:
             raise ConfigError(problems)
-        return Schema({(root.namespace, name): compiled[root.xsd] for root in profile.roots for name in root.names})
+        return Schema({tag: compiled[root.xsd] for root in profile.roots for tag in root.tags})
 
 
 def _with_names(profile: Profile, bundles: Mapping[tuple[str, str], Bundle]) -> Profile:

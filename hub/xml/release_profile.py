@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -256,7 +256,7 @@ def make_profile(named: Named, found: Sequence[Roots], lists: Lists, template: D
 def merge_profile(base: Data, found: Sequence[Roots], lists: Lists, *, header: str) -> tuple[Data, list[str]]:
     """Return a profile that is here with the official schemas, and what is still checked by the header schema.
 
-    ``header`` is the folder in which the schemas lie that it had.
+    ``header`` is the folder in which the files lie that it had: schemas, and lists of its own beside the release's.
     """
     data = deepcopy(base)
     official = {one.namespace: one.xsd for one in found}
@@ -269,10 +269,30 @@ def merge_profile(base: Data, found: Sequence[Roots], lists: Lists, *, header: s
             old = str(root.get("xsd") or data.get("xsd"))
             root["xsd"] = old if old.startswith(f"{header}/") else f"{header}/{old}"
             thin.append(str(root["namespace"]))
-    data.pop("xsd", None)
+    for key in ("xsd", "codelists", "schematron"):  # stand elsewhere now
+        data.pop(key, None)
     data["roots"] = roots
     data["level"] = "header" if thin else "full"
     return data | _listed(lists), thin
+
+
+def own_lists(base: Data, lists: Lists, before: str, files: Container[str]) -> tuple[Lists, list[str]]:
+    """Return what a profile that is here lists, with a release's, and the names of what is not here any more.
+
+    ``before`` is the folder in which the files lie that it had.
+    """
+    gone: list[str] = []
+
+    def joined(key: str, brought: Sequence[str]) -> list[str]:
+        kept = []
+        for name in map(str, base.get(key) or ()):
+            places = [one for one in (name, f"{before}/{name}") if one in files]
+            kept += places[:1]
+            gone.extend([] if places else [name])
+        return list(dict.fromkeys((*kept, *brought)))
+
+    found = {key: joined(key, getattr(lists, key)) for key in ("codelists", "schematron")}
+    return Lists(found["codelists"], found["schematron"], lists.without), gone
 
 
 def dump(data: Data, note: str) -> bytes:
@@ -324,6 +344,6 @@ def _follow(data: Data, found: Sequence[Roots], template: Data) -> None:
         if names:
             taken.append(deepcopy(entry) | {"version_from": version_from})
     data["roots"] = taken
-    for key in ("identity", "keys", "business_keys", "reject_with"):
+    for key in ("identity", "keys", "business_keys", "reject_with", "receipt_with"):
         if template.get(key) is not None:
             data[key] = deepcopy(template[key])

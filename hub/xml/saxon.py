@@ -1,19 +1,22 @@
 """XSLT 2.0 and 3.0 by SaxonC-HE, the extra ``xslt3``. The only place that knows it.
 
 A program reads its document and its parameters, and nothing else: no file, no address, no environment, no extension,
-no DOCTYPE; it writes nothing but its result. Its engine does not survive a fork: a worker set only keeps the text of
-a program, and each worker compiles it after the fork (:meth:`Program.compile`, 20–150 ms), before its first document.
+no DOCTYPE; it writes nothing but its result. What it imports is part of its text (:func:`inside`). Its engine does not
+survive a fork: a worker set only keeps the text of a program, and each worker compiles it after the fork
+(:meth:`Program.compile`, 20–150 ms), before its first document.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import quote, unquote
 
 from hub.errors import ConfigError, Problem
 from hub.xml.bundle import TEXT_MAX
@@ -21,10 +24,18 @@ from hub.xml.bundle import TEXT_MAX
 MISSING = "needs the extra xslt3, which is not installed: pip install 'xoev-hub[xslt3]'"
 
 _FEATURES = {  # without any one of them some way to files, addresses or the environment is open
-    "http://saxon.sf.net/feature/allowedProtocols": "",
+    "http://saxon.sf.net/feature/allowedProtocols": "data",  # an address that holds its content, and leads nowhere
     "http://saxon.sf.net/feature/allow-external-functions": "false",
     "http://saxon.sf.net/feature/parserFeature?uri=http%3A//apache.org/xml/features/disallow-doctype-decl": "true",
 }
+
+
+_INSIDE = re.compile(r"(?:data:application/)?xml;charset=UTF-8;name=([^,]*),[^\s:]*")  # as the engine shows it
+
+
+def inside(name: str, text: str) -> str:
+    """Return an address that carries a whole file: so one stylesheet imports another while nothing can be fetched."""
+    return f"data:application/xml;charset=UTF-8;name={quote(name, safe='')},{quote(text, safe='')}"
 
 
 class Failed(Exception):
@@ -58,7 +69,8 @@ class Program:
             with _silence():
                 compiled = engine.processor.new_xslt30_processor().compile_stylesheet(stylesheet_text=self._text)
         except engine.error as error:
-            raise ConfigError([Problem(self.name, 0, 0, "", " ".join(str(error).split())[:TEXT_MAX])]) from error
+            text = " ".join(_INSIDE.sub(lambda found: unquote(found[1]), str(error)).split())
+            raise ConfigError([Problem(self.name, 0, 0, "", text[:TEXT_MAX])]) from error
         engine.programs[id(self)] = (self, compiled)
 
     def apply(self, document: str, values: Mapping[str, str] | None = None) -> str:

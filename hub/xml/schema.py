@@ -16,14 +16,13 @@ from hub.xml.place import element_at, path_of
 class Schema:
     """The compiled schemas of one profile. One document at a time: lxml mixes up the logs of two."""
 
-    def __init__(self, compiled: Mapping[tuple[str, str], etree.XMLSchema]) -> None:
-        self._compiled = compiled  # by (namespace, name) of the root
+    def __init__(self, compiled: Mapping[str, etree.XMLSchema]) -> None:
+        self._compiled = compiled  # by the root's tag
         self._in_use = threading.Lock()
 
     def validate(self, root: etree._Element) -> tuple[Finding, ...]:
         """Return what is wrong with a document, at most 100 findings; none: it is valid."""
-        name = etree.QName(root)
-        schema = self._compiled.get((name.namespace or "", name.localname))
+        schema = self._compiled.get(str(root.tag))
         if schema is None:
             return (Finding("schema", path_of(root), root.sourceline or 0, "no schema here declares this root"),)
         with self._in_use:

@@ -37,11 +37,21 @@ def read_schematron(files: Files, folder: str, name: str, phase: str = "") -> st
     Raises:
         ConfigError: With everything that cannot be made a stylesheet.
     """
+    schema = read_whole(files, folder, name)
+    return etree.tostring(_Compiler(schema, f"{folder}/{name}", phase).stylesheet(), encoding="unicode")
+
+
+def read_whole(files: Files, folder: str, name: str) -> etree._Element:
+    """Return a Schematron file of a folder, with what it includes in its place.
+
+    Raises:
+        ConfigError: With every file that cannot be read.
+    """
     reading = _Reading(files, folder)
     schema = reading.file(name)
     if schema is None or reading.problems:
         raise ConfigError(reading.problems)
-    return etree.tostring(_Compiler(schema, f"{folder}/{name}", phase).stylesheet(), encoding="unicode")
+    return schema
 
 
 class _Reading:

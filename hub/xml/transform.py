@@ -29,6 +29,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]")
 _LITERAL = re.compile(r"'[^']*'|\"[^\"]*\"")
 _DOCUMENT = re.compile(r"(?<![\w.:-])document\s*\(")
 _NCNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*", re.ASCII)
+_REFERENCE = re.compile(rf"\$({_NCNAME.pattern})", re.ASCII)
 
 
 class Stylesheet:
@@ -54,17 +55,18 @@ class Stylesheet:
             raise ConfigError([Problem(file or name, line, 0, "", str(error))]) from error
         except OSError as error:
             raise ConfigError([Problem(name, 0, 0, "", str(error))]) from error
+        self.names = frozenset(sheets.names)  # of the parameters that it may ask for
 
     def apply(self, document: etree._Element, values: Mapping[str, str]) -> bytes:
         """Return the serialised result; the same bytes for the same document and values.
 
-        ``values`` become string parameters; the stylesheet takes those that it declares by ``xsl:param``.
+        ``values`` become string parameters; the stylesheet takes those of its ``names``.
 
         Raises:
             Rejected: ``transform_failed``. No text of libxslt is passed on: it quotes the document.
         """
         try:
-            parameters = {key: etree.XSLT.strparam(value) for key, value in values.items() if _NCNAME.fullmatch(key)}
+            parameters = {name: etree.XSLT.strparam(values[name]) for name in self.names if name in values}
             result = self._transform(document.getroottree(), **parameters)
             root, body = result.getroot(), bytes(result)
         except etree.XSLTError as error:
@@ -115,6 +117,7 @@ class _Sheets(etree.Resolver):
         self.files = files
         self.bodies: dict[str, bytes] = {}
         self.problems: list[Problem] = []
+        self.names: set[str] = set()  # that are declared or referred to: libxslt also finds what is not declared
 
     def resolve(self, system_url: str | None, _public_id: str | None, context: Any) -> Any:
         system_url = system_url or ""
@@ -137,9 +140,10 @@ class _Sheets(etree.Resolver):
             self.problems.append(Problem(name, line, column, "", f"not well-formed: {error.msg}"))
             return nothing
         self.problems += _forbidden(name, root)
+        self.names |= _names(root)
         for element in root.iterchildren(f"{XSL}import", f"{XSL}include"):
             href = element.get("href", "")
-            target = _target(name, href)
+            target = target_of(name, href)
             at = Problem(name, element.sourceline or 0, 0, "", f"{href!r}: expected a file of this deployment")
             if target is None:
                 self.problems.append(at)
@@ -148,12 +152,20 @@ class _Sheets(etree.Resolver):
         return root
 
 
-def _target(name: str, href: str) -> str | None:
+def target_of(name: str, href: str) -> str | None:
     """Return the file that ``href`` in the stylesheet ``name`` means, or ``None`` if it leads out of the deployment."""
     if not href or _ADDRESS.match(href):
         return None
     target = posixpath.normpath(posixpath.join(posixpath.dirname(name), unquote(href)))
     return None if target.startswith("..") else target
+
+
+def _names(root: etree._Element) -> set[str]:
+    """Return the names of a stylesheet's parameters and of whatever its expressions refer to."""
+    declared = {one.get("name", "") for one in root.iterchildren(f"{XSL}param")}
+    values = (str(value) for element in root.iter(etree.Element) for value in element.attrib.values())
+    referred = {name for value in values for name in _REFERENCE.findall(value)}
+    return referred | {name for name in declared if _NCNAME.fullmatch(name)}
 
 
 def _forbidden(name: str, root: etree._Element) -> Iterator[Problem]:

@@ -42,7 +42,8 @@ def problem_with(xpath: str, namespaces: Namespaces) -> str | None:
 def select(element: etree._Element, xpath: str, namespaces: Namespaces) -> list[etree._Element | str]:
     """Return the nodes that an XPath selects; none, if it cannot be evaluated."""
     try:
-        return list(compiled(xpath, namespaces)(element))
+        found: list[etree._Element | str] = compiled(xpath, namespaces)(element)
+        return found
     except etree.XPathError:
         # What can be seen beforehand was refused then; a wrong number of arguments cannot.
         return []

@@ -259,16 +259,16 @@ def test_the_rules_of_a_10_kb_invoice_cost_at_most_60_times_its_parsing_and_vali
     for _ in range(50):
         rules(document)
 
-    bare = seconds(lambda: schema.validate(guard.parse(body)))
-    ruled = seconds(lambda: rules(document))
+    # In turn, by the processor's time: on a busy machine both wait, and neither is measured while it does.
+    rounds = [
+        (seconds(lambda: rules(document)), seconds(lambda: schema.validate(etree.fromstring(body)))) for _ in range(100)
+    ]
 
-    assert ruled / bare <= N_MAX, f"{name}: {ruled / bare:.0f} N"
+    ratio = median(ruled / bare for ruled, bare in rounds)
+    assert ratio <= N_MAX, f"{name}: {ratio:.0f} N"
 
 
 def seconds(work: Callable[[], object]) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
-    return median(once() for _ in range(100))
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start

@@ -1,4 +1,4 @@
-"""A hub with official releases rejects real kinds of messages in their standards' own form, over HTTP.
+"""A hub with official releases rejects and receipts real kinds of messages in their standards' own form, over HTTP.
 
 The corpus lies beside the checkout and is no part of it: its licences differ, see there.
 """
@@ -36,7 +36,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         done = command("schemas", "import", str(CORPUS / release), cwd=folder)
         assert done.code == 0, done.err
     deployment.routes["senders"] = {REGISTRY: {"may_send": ["xmeld/*"]}, BUILDING: {"may_send": ["xbau/*"]}}
-    deployment.routes["inbound"]["online"] |= {"on_reject": "standard", "rejected_by": rejections.OFFICE}
+    deployment.routes["inbound"]["online"] |= {
+        "on_reject": "standard", "on_accept": "standard", "rejected_by": rejections.OFFICE,
+    }  # fmt: skip
     with Daemon(deployment) as running:
         yield running
 
@@ -87,3 +89,27 @@ def test_an_application_for_a_building_permit_is_rejected_by_1100_with_itself_in
 
     assert root.findtext("rueckweisungDaten/rueckweisungsgrund/grund/code") == "X001"
     assert base64.b64decode(root.findtext("rueckweisungDaten/nachricht", "")) == body
+
+
+def test_an_application_that_is_on_disk_is_receipted_by_1180_and_a_repetition_too(hub: Daemon) -> None:
+    body = APPLICATION.replace(b"03151000", b"03990000")  # to the one town that there is
+
+    first, second = (hub.hand_in(body, sender=BUILDING, Accept="application/xml") for _ in range(2))
+
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert second.content == first.content
+    root = etree.fromstring(first.content)
+    registry, _ = Registry.load(Files(hub.deployment.folder))
+    assert registry.schema(registry.profiles["xbau-kernmodul", "1.3.0"]).validate(root) == ()
+    assert etree.QName(root).localname == "prozessnachrichten.generischeQuittierungEingang.1180"
+    original = etree.fromstring(body)
+    head = "nachrichtenkopf.g2g"
+    assert root.findtext("bezug/referenz") == original.findtext(f"{head}/identifikation.nachricht/nachrichtenUUID")
+    assert root.findtext("nachrichtentyp/code") == "0200"
+    assert root.findtext(f"{head}/leser/kennung") == original.findtext(f"{head}/autor/kennung")
+
+
+def test_a_query_of_a_standard_without_a_receipt_gets_the_hubs_own(hub: Daemon) -> None:
+    answer = hub.hand_in(QUERY.replace(b"03101000", b"03990000"), sender=REGISTRY, Accept="application/xml")
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "accepted")

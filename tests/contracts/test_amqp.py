@@ -17,10 +17,11 @@ import pytest
 from pika import frame, spec
 
 from adapters.amqp import AmqpAdapter
+from hub.loopback import free_port
 from hub.plugin import Blocked, Context, Deferred, Delivered, Limits, Part, Reason, Refused, Unclear
 from hub.testing import MARKER, Arrived, OutboundContract, RecordedLog, make_context, outgoing
 from tests.rabbit import Proxy, Topology, build, eventually, soon
-from tests.servers import amqp_url, free_port
+from tests.servers import amqp_url
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 

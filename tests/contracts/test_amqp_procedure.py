@@ -8,10 +8,11 @@ from pathlib import Path
 import pika
 import pytest
 
+from hub.loopback import free_port
 from hub.simulate.amqp import AmqpProcedure
 from hub.simulate.script import Answers, Ledger
 from tests.rabbit import Topology, eventually
-from tests.servers import amqp_url, free_port
+from tests.servers import amqp_url
 
 Start = Callable[..., AmqpProcedure]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from hub.deployment import Mark, StepSpec
 from hub.errors import Rejected
@@ -108,6 +110,18 @@ class TestBauakte(StepContract):
         return [outgoing(b"<kein-xml")]
 
 
+class TestGewerbeakte(StepContract):
+    def step(self) -> Step:
+        return compiled("xslt", "transforms/gewerbeakte.xsl")
+
+    def good(self) -> Sequence[Outgoing]:
+        return [sample("gewerbeanmeldung-braunschweig.xml"), sample(TRADE)]
+
+    def bad(self) -> Sequence[Outgoing]:
+        record = (MESSAGES / TRADE).read_text().partition("<xga:satz>")[2].partition("</xga:satz>")[0]
+        return [changed(TRADE, "</xga:satz>", f"{record}</xga:satz>"), outgoing(b"<kein-xml")]
+
+
 class TestTermin(StepContract):
     def step(self) -> Step:
         return compiled("xslt", "transforms/termin-2.xsl")
@@ -184,6 +198,53 @@ def test_a_building_application_becomes_a_valid_file(name: str) -> None:
     assert root.findtext("{*}eingang") == "2026-03-02T08:15:07Z"
 
 
+def test_the_documents_of_an_application_are_in_the_file_byte_for_byte() -> None:
+    source = sample("bauantrag-wittingen.xml")
+    inside = [base64.b64decode(one.text or "") for one in parse(source.body).iter("text", "textOfficeXML")]
+
+    result = compiled("validate", "bauakte/1.0")(TestBauakte().step()(source))
+
+    found = list(parse(result.body).iter("{*}unterlage"))
+    assert [base64.b64decode(one.findtext("{*}inhalt", "")) for one in found[:2]] == inside
+    assert inside[0].startswith(b"<p>")
+    assert inside[1].startswith(b"PK")
+    assert [one.get("format") for one in found] == [
+        "text/html", "application/vnd.oasis.opendocument.text", "application/pdf",
+    ]  # fmt: skip
+    assert [one.get("bezeichnung") for one in found] == ["begruendung", "begruendung", "Lageplan"]
+    assert (found[2].get("datei"), found[2].findtext("{*}verweis")) == ("lageplan.pdf", "lageplan-1")
+
+
+def test_what_is_no_base64_makes_the_file_invalid_and_is_not_passed_on() -> None:
+    start, _, rest = (MESSAGES / "bauantrag-wittingen.xml").read_text().partition("<text>")
+    broken = f"{start}<text>ü{rest.partition('</text>')[2].join(['</text>', ''])}"
+
+    with pytest.raises(Rejected) as caught:
+        compiled("validate", "bauakte/1.0")(TestBauakte().step()(outgoing(broken.encode())))
+
+    assert caught.value.code == "target_invalid"
+
+
+def test_a_trade_notice_becomes_a_valid_message_of_another_citys_procedure() -> None:
+    source = sample("gewerbeanmeldung-braunschweig.xml")
+
+    result = compiled("validate", "gewerbeakte/1.0")(TestGewerbeakte().step()(source))
+
+    root = parse(result.body)
+    assert dict(root.attrib) == {
+        "vordruck": "GewA1",
+        "gemeinde": "03101000",
+        "nummer": "8d2f4a10-3c5b-4e6d-9f70-1a2b3c4d0005",
+        "eingang": "2026-03-02T08:15:07Z",
+        "beginn": "2026-04-01",
+    }
+    assert [(etree.QName(one).localname, one.text, dict(one.attrib)) for one in root] == [
+        ("betriebsstaette", "Puppentheater Mustermann", {"anschrift": "Ausgedachte Gasse 5, 38100 Braunschweig"}),
+        ("beteiligter", "Mustermann-Östergård, Ole", {"geboren": "1976-02-29"}),
+        ("taetigkeit", "Aufführungen mit Marionetten", {}),
+    ]
+
+
 def test_a_building_application_of_a_company_on_two_plots_keeps_them_all() -> None:
     plot = (MESSAGES / BUILDING).read_text().partition("<xbau:flurstueck>")[2].partition("</xbau:flurstueck>")[0]
     second = plot.replace("<zaehler>112</zaehler>", "<zaehler>113</zaehler><nenner>4</nenner>")
@@ -221,7 +282,11 @@ def written(tree: object) -> str:
 @given(trees=st.lists(TREES, max_size=4), name=st.sampled_from(["baugenehmigung.antrag.0200", "x", "vorbescheid."]))
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("xslt", "transforms/bauakte.xsl"), ("python", "mappings.gewerbe:to_gewerberegister")],
+    [
+        ("xslt", "transforms/bauakte.xsl"),
+        ("xslt", "transforms/gewerbeakte.xsl"),
+        ("python", "mappings.gewerbe:to_gewerberegister"),
+    ],
 )
 def test_whatever_comes_in_gives_bytes_or_a_rejection(kind: str, value: str, trees: list[object], name: str) -> None:
     body = f'<x:{name} xmlns:x="http://www.xleitstelle.de/xbau/2/6">{"".join(map(written, trees))}</x:{name}>'

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from adapters.http import HttpIn, HttpListener
 from adapters.http_app import GROWTH_BYTES, PLACES, SMALL_BYTES
-from adapters.http_problems import STATUS_OF
+from adapters.http_problems import STATUS_OF, problem
 from hub.message import MessageId
 from hub.plugin import Conflict, Context, Finding, Incoming, Limits, MessageStatus, Receipt, Rejected, Unavailable
 from hub.room import Budget
@@ -141,6 +142,13 @@ def test_without_a_rejection_of_its_standard_who_names_xml_gets_the_problem_docu
     assert (reply.status, reply.headers["content-type"]) == (422, "application/problem+json")
 
 
+def test_every_code_has_a_title_of_its_own() -> None:
+    titles = [json.loads(problem(code, "/").body)["title"] for code in STATUS_OF]
+
+    assert len(set(titles)) == len(titles)
+    assert not {HTTPStatus(status).phrase for status in STATUS_OF.values()} & set(titles)
+
+
 @pytest.mark.parametrize(
     ("code", "status"),
     [("not_well_formed", 400), ("encoding", 400), ("sender_may_not", 403), ("limit", 413), ("unknown_recipient", 422),
@@ -195,6 +203,11 @@ def test_a_header_that_is_not_accepted_ends_it_before_the_body(
     reply = ask(world.listener, **headers)
 
     assert (reply.status, reply.json["code"]) == (STATUS_OF[code], code)
+    if code == "header":
+        ((name, value),) = headers.items()
+        (finding,) = reply.json["findings"]
+        assert finding["text"].startswith(f"{name.lower()}: expected ")
+        assert value not in finding["text"] or not value
     assert world.intake.offered == []
     assert world.desk.counted == [("online", code)]
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -142,6 +142,31 @@ class Shows(Shelf):
         return Delivered(receipt=outgoing.body.decode())
 
 
+class Several(Shelf):
+    """A good adapter whose peer takes several at once."""
+
+    def deliver_all(self, several: Sequence[Outgoing]) -> Sequence[Outcome]:
+        now = time.monotonic()
+        return [self.deliver(one) if one.deadline > now else Deferred(Reason.TIMEOUT) for one in several]
+
+
+class AllOrNone(Several):
+    """Has one outcome for all."""
+
+    def deliver_all(self, several: Sequence[Outgoing]) -> Sequence[Outcome]:
+        return list(super().deliver_all(several))[-1:] * len(several)
+
+
+class LosesOne(Several):
+    def deliver_all(self, several: Sequence[Outgoing]) -> Sequence[Outcome]:
+        return list(super().deliver_all(several))[:-1]
+
+
+class Reverses(Several):
+    def deliver_all(self, several: Sequence[Outgoing]) -> Sequence[Outcome]:
+        return [*reversed(list(super().deliver_all(several[:-1]))), Delivered()]
+
+
 Promise = Callable[..., None]
 CONTRACT = OutboundContract
 BREAKERS: list[tuple[Promise, type[Shelf]]] = [
@@ -150,6 +175,9 @@ BREAKERS: list[tuple[Promise, type[Shelf]]] = [
     (CONTRACT.test_close_may_come_twice_and_open_again_after_it, ClosesOnce),
     (CONTRACT.test_close_may_come_without_open, NeedsOpen),
     (CONTRACT.test_many_threads_deliver_at_once, OneAtATime),
+    (CONTRACT.test_several_at_once_end_as_each_alone, AllOrNone),
+    (CONTRACT.test_several_at_once_end_as_each_alone, LosesOne),
+    (CONTRACT.test_several_at_once_end_as_each_alone, Reverses),
     (CONTRACT.test_an_unreachable_peer_is_an_outcome_and_no_exception, Raises),
     (CONTRACT.test_a_silent_peer_costs_no_more_than_the_deadline, Waits),
     (CONTRACT.test_a_silent_peer_costs_no_more_than_the_deadline, Hopes),
@@ -188,7 +216,9 @@ def test_an_adapter_that_breaks_a_promise_is_found(
 
 @pytest.mark.parametrize("promise", dict(BREAKERS), ids=lambda one: one.__name__)
 def test_an_adapter_that_keeps_them_is_not(promise: Promise, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    hold(Unanswered if "silent" in promise.__name__ else Shelf, promise, tmp_path, caplog)
+    good = {CONTRACT.test_a_silent_peer_costs_no_more_than_the_deadline: Unanswered,
+            CONTRACT.test_several_at_once_end_as_each_alone: Several}  # fmt: skip
+    hold(good.get(promise, Shelf), promise, tmp_path, caplog)
 
 
 def test_every_promise_has_an_adapter_that_breaks_it() -> None:

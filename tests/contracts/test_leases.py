@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from hub.deliverer import Deliverer, Slots
 from hub.deliverers import Deliverers
 from hub.delivery import Delivery, EventKind, State
 from hub.deployment import Destination
-from hub.dispatch import Dispatch
+from hub.dispatch import Claimed, Dispatch
 from hub.errors import Unavailable
 from hub.message import Incoming, Outgoing
 from hub.outcome import Delivered, Outcome, Reason, Unclear
@@ -28,7 +29,7 @@ from hub.plugin import Limits
 from hub.retry import RetryPolicy
 from hub.store.api import Acceptance
 from hub.store.sql import SqlStore
-from hub.store.taking import Accepted, Taking
+from hub.store.taking import Taking
 from tests.daemon import until
 from tests.leinen import Leinen, folder_out, leinen
 from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance
@@ -154,7 +155,7 @@ def test_what_a_dead_thread_leaves_in_the_queue_is_taken_up_by_another(
     node.deliverers.start()
     until(lambda: store.counts() == {(GEWERBE, "sending"): 2, (GEWERBE, "delivered"): 2}, "the others are delivered")
 
-    assert node.deliverers.in_hand() == set()
+    until(lambda: node.deliverers.in_hand() == set(), "nobody holds what the dead threads had")
     assert node.deliverers.stop(60)
 
 
@@ -211,14 +212,14 @@ def test_a_claim_whose_answer_was_lost_is_settled_as_unclear_and_sent_again(
 def test_a_claim_that_was_lost_with_its_acceptance_is_settled_as_unclear_and_sent_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
-    accept, lost = engine.store.accept_and_claim, []
+    accept_all, lost = engine.store.accept_all, []
 
-    def accept_and_lose(acceptance: Acceptance, taking: Taking) -> Accepted:
-        accepted = accept(acceptance, replace(taking, lease=AT_ONCE))
-        lost.extend(accepted.claimed)
-        raise Unavailable("the connection is gone")
+    def accept_and_lose(several: Sequence[tuple[Acceptance, Taking]]) -> list[Unavailable]:
+        accepted = accept_all([(acceptance, replace(taking, lease=AT_ONCE)) for acceptance, taking in several])
+        lost.extend(claimed for one in accepted for claimed in one.claimed)
+        return [Unavailable("the connection is gone")] * len(several)
 
-    monkeypatch.setattr(engine.store, "accept_and_claim", accept_and_lose)
+    monkeypatch.setattr(engine.store, "accept_all", accept_and_lose)
     engine.start()
     body = leinen()
     with pytest.raises(Unavailable):
@@ -248,7 +249,7 @@ def test_what_is_in_hand_is_never_called_lost_by_its_own_process(engine: Engine,
     monkeypatch.setattr(module, "RENEW_SECONDS", 3600.0)
     adapter = Gated()
     monkeypatch.setattr(engine.deliverers, "_make", lambda destination, former: Deliverer(
-        destination, lambda _destination: adapter, engine.store, engine.dispatch, utc_now, "me", Slots(), former
+        destination, lambda _destination: adapter, engine.store, engine.dispatch, utc_now, engine.deliverers._owner, Slots(), former
     ))  # fmt: skip
     looks = []
     lost = engine.store.lost
@@ -283,7 +284,7 @@ def test_what_several_nodes_find_lost_at_once_is_settled_once(nodes: list[SqlSto
         assert len(found) == 12
         start.wait()
         for delivery in found:
-            Dispatch(node, lambda: NOW).settle(delivery, Unclear(Reason.WORKER_LOST), RetryPolicy())
+            Dispatch(node, lambda: NOW).settle([(delivery, Unclear(Reason.WORKER_LOST))], RetryPolicy())
 
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(settle_lost, nodes))
@@ -301,17 +302,43 @@ def test_a_node_renews_nothing_of_another_and_its_late_outcome_is_fenced(
     first.accept(acceptance("m-1"))
     given = first.claim(GEWERBE, now=NOW, limit=1, owner="asleep", lease=AT_ONCE)[0]
     awake = Node(second, tmp_path, "awake")
-    awake.dispatch.settle(given, Unclear(Reason.WORKER_LOST), RetryPolicy())
+    awake.dispatch.settle([(given, Unclear(Reason.WORKER_LOST))], RetryPolicy())
     awake.deliverers.start()
     until(lambda: awake.adapter.given == [given.id], "the other node tries it")
 
-    Dispatch(first, utc_now).settle(given, Delivered("zu spät"), RetryPolicy())  # it wakes up, and is too late
+    Dispatch(first, utc_now).settle([(given, Delivered("zu spät"))], RetryPolicy())  # it wakes up, and is too late
 
     assert first.delivery(given.id).state is State.SENDING
     assert first.renew("asleep", now=NOW, lease=LEASE) == 0
     awake.adapter.gate.set()
     until(lambda: first.delivery(given.id).state is State.DELIVERED, "the one that has it says how it ended")
     assert awake.deliverers.stop(60)
+
+
+@pytest.mark.parametrize("taken_over", [True, False], ids=["taken-over", "still-ours"])
+def test_who_has_slept_asks_whether_it_is_still_his_before_he_sends(
+    daemons: list[SqlStore], tmp_path: Path, taken_over: bool
+):
+    """On PostgreSQL alone: on SQLite nobody else asks."""
+    first, second = daemons[0], daemons[1]
+    first.accept(acceptance("m-1"))
+    asleep, awake = Node(first, tmp_path, "asleep"), Node(second, tmp_path, "awake")
+    deliverer = asleep._make(asleep.destination, None)
+    assert deliverer.keep_room()
+    given = first.claim(GEWERBE, now=NOW, limit=1, owner="asleep", lease=AT_ONCE)[0]
+    if taken_over:
+        awake.dispatch.settle([(given, Unclear(Reason.WORKER_LOST))], RetryPolicy(first=AT_ONCE))
+        second.claim(GEWERBE, now=utc_now() + timedelta(hours=1), limit=1, owner="awake", lease=LEASE)
+    asleep.adapter.gate.set()
+
+    deliverer.fill_room(Claimed(given, since=time.monotonic() - LEASE.total_seconds()))
+
+    until(lambda: not deliverer.in_hand(), "it is done with it")
+    assert asleep.adapter.given == ([] if taken_over else [given.id])
+    state = State.SENDING if taken_over else State.DELIVERED
+    assert first.delivery(given.id).state is state
+    deliverer.stop()
+    assert deliverer.join(60)
 
 
 def test_nothing_is_called_lost_soon_after_the_store_was_away(

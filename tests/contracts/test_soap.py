@@ -74,4 +74,5 @@ def test_the_entry_point_is_an_outbound_adapter_of_version_1(tmp_path: Path) -> 
     assert ADAPTER.outbound is not None
     assert isinstance(ADAPTER.outbound(given, context), SoapDestination)
     assert ADAPTER.check is not None
-    assert list(ADAPTER.check(given, context)) == []
+    assert ADAPTER.prove is not None
+    assert [*ADAPTER.check(given, context), *ADAPTER.prove(given, context)] == []

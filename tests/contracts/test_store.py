@@ -17,7 +17,7 @@ from hub.errors import Conflict, IllegalTransition, StoreError
 from hub.message import DeliveryId, new_id
 from hub.store.api import Change, Control, Filter, Payload, PayloadRole, Reference, Settlement
 from hub.store.sql import SqlStore
-from tests.storing import GEWERBE, LEASE, NOW, SECOND, Place, acceptance, claim_one, rejection, settle
+from tests.storing import GEWERBE, LEASE, NOW, SECOND, Place, acceptance, claim_one, loaded, rejection, settle
 
 
 def test_a_receipt_means_it_is_on_disk(place: Place):
@@ -29,7 +29,7 @@ def test_a_receipt_means_it_is_on_disk(place: Place):
     again = place.open()
     record = again.message(receipt.message_id)
     (delivery,) = record.deliveries
-    message, payload = again.load(delivery)
+    message, payload = loaded(again, delivery)
 
     assert (receipt.duplicate, receipt.state) == (False, "accepted")
     assert (record.verdict, record.status, record.type) == ("accepted", "open", "antrag/1.0/antrag.0101")
@@ -240,7 +240,7 @@ def test_a_replay_closes_the_old_and_plans_the_new_in_one_change(store: SqlStore
 
     assert (closed.state, planned.state) == (State.CLOSED, State.WAITING)
     assert planned.seq > closed.seq
-    assert store.load(planned)[1].body == b"<neu/>"
+    assert loaded(store, planned)[1].body == b"<neu/>"
     assert store.events(old.id)[0].job_id == "j-1"
     with pytest.raises(Conflict):
         store.apply(replace(change, settlements=()))
@@ -371,11 +371,11 @@ def test_a_damaged_payload_is_found_and_never_delivered(store: SqlStore, place: 
     body = random.Random(size).randbytes(size).hex().encode()
     store.accept(acceptance(body=body))
     claimed = claim_one(store)
-    assert store.load(claimed)[1].body == body
+    assert loaded(store, claimed)[1].body == body
     _flip_a_byte(place, claimed.payload_id)
 
     with pytest.raises(StoreError, match=claimed.payload_id):
-        store.load(claimed)
+        loaded(store, claimed)
 
 
 def _flip_a_byte(place: Place, payload_id: str) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from hub.delivery import ClosedAs, Event, EventKind, State
 from hub.errors import Conflict, StoreError
+from hub.job import ItemResult, Job
 from hub.message import Receipt, new_id
-from hub.store.api import Change, Control, Filter, ItemResult, Job, Payload, PayloadRole, Reference, Settlement
+from hub.store.api import Change, Control, Filter, Payload, PayloadRole, Reference, Settlement
 from hub.store.sql import SqlStore
 from tests.batches import Call, claimed, settling, together
 from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance, rejection
@@ -21,8 +22,7 @@ from tests.storing import GEWERBE, LEASE, NOW, Place, acceptance, rejection
 def test_messages_rejections_and_outcomes_of_different_callers_share_one_commit(store: SqlStore):
     """The counts of rows are as expected on both drivers: a wrong count would write each operation alone."""
     sent = claimed(store, 4)
-    job = Job(new_id(), "resend", "lea", "behoben", NOW, ("d-1", "d-2"))
-    store.add_job(job)
+    job = store.jobs.add(Job(new_id(), "resend", "lea", "behoben", NOW), ("d-1", "d-2"))
 
     batch = together(
         store,
@@ -30,7 +30,7 @@ def test_messages_rejections_and_outcomes_of_different_callers_share_one_commit(
         *(partial(store.reject, rejection()) for _ in range(3)),
         *(settling(store, one, payloads=(Payload(new_id(), PayloadRole.REPLY, b"<ok/>"),)) for one in sent[:3]),
         settling(store, sent[3], EventKind.DIED, references=(Reference("receipt", "77"),)),
-        *(partial(store.apply, Change(item=ItemResult(job.id, item, "done"))) for item in job.items),
+        *(partial(store.apply, Change(item=ItemResult(job.id, item, "done"))) for item in ("d-1", "d-2")),
         partial(store.hold, Control("c/x", "blocked", "peer_tls", NOW, "hub")),
         partial(store.renew, "node-1", now=NOW, lease=LEASE),
     )
@@ -83,23 +83,23 @@ def test_a_conflict_of_identities_fails_alone(store: SqlStore):
     assert store.counts() == {(GEWERBE, "waiting"): 3}
 
 
-def test_a_second_job_under_one_id_and_a_second_record_of_a_rejection_fail_alone(store: SqlStore):
-    job, record = Job(new_id(), "close", "lea", "erledigt", NOW, ("d-1",)), rejection()
-    store.add_job(job)
+def test_a_second_job_under_one_id_fails_alone_and_the_same_rejection_again_is_counted(store: SqlStore):
+    job, record = Job(new_id(), "close", "lea", "erledigt", NOW), rejection()
+    store.jobs.add(job, ["d-1"])
     store.reject(record)
 
     batch = together(
         store,
-        partial(store.add_job, job),
-        partial(store.add_job, replace(job, id=new_id())),
+        partial(store.jobs.add, job, ["d-2"]),
+        partial(store.jobs.add, replace(job, id=new_id()), ["d-2"]),
         partial(store.reject, record),
         partial(store.reject, rejection()),
         partial(store.accept, acceptance("m-1")),
     )
 
-    assert [isinstance(answer, Conflict) for answer in batch.answers] == [True, False, True, False, False]
-    assert len(store.open_jobs()) == 2
-    assert len(store.find(Filter(state="rejected"))[0]) == 2
+    assert [isinstance(answer, Conflict) for answer in batch.answers] == [True, False, False, False, False]
+    assert len(store.jobs.unfinished()) == 2
+    assert len(store.find(Filter(state="rejected"))[0]) == 1
 
 
 # --- fenced updates: somebody moved it first ----------------------------------------------------------------------
@@ -133,8 +133,7 @@ def test_a_change_that_fails_in_its_last_part_leaves_nothing_and_its_neighbours_
     """A replay whose item was done meanwhile: old delivery, new delivery, payload and event go back, all of them."""
     store.accept(acceptance("m-0", dead="refused"))
     (dead,) = store.find_deliveries(Filter(state="dead"))
-    job = Job(new_id(), "replay", "lea", "behoben", NOW, (dead.id,))
-    store.add_job(job)
+    job = store.jobs.add(Job(new_id(), "replay", "lea", "behoben", NOW), [dead.id])
     done = ItemResult(job.id, dead.id, "done")
     store.apply(Change(item=done))
     payload = Payload(new_id(), PayloadRole.OUTGOING, b"<neu/>")

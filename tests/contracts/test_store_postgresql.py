@@ -17,9 +17,10 @@ from structlog.testing import capture_logs
 
 from hub.delivery import Event, EventKind, State
 from hub.errors import StoreBusy, Unavailable
+from hub.job import Job
 from hub.message import new_id
 from hub.store import migrate, presence, sharing
-from hub.store.api import Change, Control, Filter, Job, Settlement
+from hub.store.api import Change, Control, Filter, Settlement
 from hub.store.sharing import notices
 from hub.store.sql import SqlStore
 from tests.batches import claimed, settling, together
@@ -298,7 +299,7 @@ def test_what_another_node_makes_due_is_told_and_what_waits_for_its_time_is_not(
 
 def test_a_job_that_the_command_line_writes_is_told(postgresql_place: Place, heard: Heard):
     line = postgresql_place.open("cli")
-    line.add_job(Job(new_id(), "close", "lea", "erledigt", NOW, ("d-1",)))
+    line.jobs.add(Job(new_id(), "close", "lea", "erledigt", NOW), ["d-1"])
     line.close()
 
     until(lambda: heard.jobs == 1, "the job is heard of")

@@ -23,7 +23,9 @@ from hub.errors import StoreBusy, StoreError, Unavailable
 from hub.message import new_id
 from hub.store import open_store
 from hub.store.api import Audit, Filter, Payload, PayloadRole
-from tests.storing import GEWERBE, NOW, SECOND, Place, acceptance, claim_one, rejection, settle
+from hub.store.tables import SCHEMA
+from hub.store.writer import Verb
+from tests.storing import GEWERBE, NOW, SECOND, Place, acceptance, claim_one, loaded, rejection, settle
 
 
 def noise(size: int) -> bytes:
@@ -138,7 +140,7 @@ def test_a_database_of_a_newer_program_is_refused(sqlite_place: Place):
 
     with pytest.raises(StoreError, match="update it"):
         sqlite_place.open()
-    _execute(sqlite_place, "UPDATE alembic_version SET version_num = '0001'")
+    _execute(sqlite_place, f"UPDATE alembic_version SET version_num = '{SCHEMA}'")
     sqlite_place.open().close()
 
 
@@ -155,7 +157,7 @@ def test_large_payloads_are_files_that_only_their_message_keeps(sqlite_place: Pl
         store.accept(acceptance("m-1", body=body + b"x"))
 
     assert [path.name for path in _files(sqlite_place)] == [given.payloads[0].id]
-    assert store.load(claim_one(store))[1].body == body
+    assert loaded(store, claim_one(store))[1].body == body
     store.close()
 
 
@@ -213,7 +215,7 @@ def test_a_retry_after_an_uncertain_commit_does_not_harm_the_file_of_the_first(s
     assert store.accept(given).duplicate
     with pytest.raises(StoreError):
         store.accept(replace(given, payloads=(replace(given.payloads[0], body=noise(1_600_000)),)))
-    assert store.load(claim_one(store))[1] == given.payloads[0]
+    assert loaded(store, claim_one(store))[1] == given.payloads[0]
     store.close()
 
 
@@ -238,7 +240,7 @@ def test_a_file_that_is_gone_is_an_error_that_names_the_payload(sqlite_place: Pl
     next(_files(sqlite_place)).unlink()
 
     with pytest.raises(StoreError, match=given.payloads[0].id):
-        store.load(claim_one(store))
+        loaded(store, claim_one(store))
     store.close()
 
 
@@ -325,6 +327,9 @@ def _execute(place: Place, statement: str) -> None:
 
 def _limit_pages(place: Place, store, *, full: bool) -> None:
     """Let the database grow by a few pages only, as on a disk that is nearly full."""
-    with store._foundation.writing.begin() as connection:
+
+    def limit(connection: sa.Connection, _value: None) -> None:  # it counts for the connection that writes
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 40 if full else 1_000_000}")
+
+    store._writer.run(Verb("limit", limit), None)

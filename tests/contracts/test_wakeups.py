@@ -90,7 +90,7 @@ def test_what_the_command_line_resumes_and_asks_for_is_done_long_before_the_swee
 
     until(resumed, "what was held back goes on")
     job = hub.submit("resend", [delivery.id], "behoben")
-    until(lambda: line.job(job.id).state == "done", "the job is run")
+    until(lambda: line.jobs.find(job.id).state == "done", "the job is run")
     until(lambda: delivered(line, dead.message_id), "what was resent arrives")
     line.close()
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from bench import __main__, inspecting, messages, peers, processes, sinks
+from bench import __main__, explaining, inspecting, listings, messages, peers, processes, sinks
+from bench.explaining import Explained
 from bench.inspecting import Inspected
+from bench.listings import Listed
 from bench.measuring import Measured
 from bench.peers import PEERS
 from bench.report import Report
@@ -68,6 +70,32 @@ def test_the_inspection_is_measured_against_bare_parse_and_validate() -> None:
     report = Report(inspected=[Inspected("good", 9000, 100.0, 249.0), Inspected("bad", 9000, 100.0, 260.0)])
     assert [(met, text) for _, text, met in report.aims()] == [(True, "2.49"), (False, "2.60")]
     assert len(json.loads(json.dumps(report.document()))["inspected"]) == 2
+
+
+def test_explain_is_measured_against_the_start_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "ROUNDS", 1)
+
+    found = next(explaining.measured())
+
+    assert found.document == "the example"
+    assert found.explain_ms > found.version_ms > 0
+    assert found.explain_ms > found.compile_ms
+    report = Report(explained=[Explained("good", 100.0, 240.0, 50.0), Explained("bad", 100.0, 260.0, 50.0)])
+    assert [(met, text[:4]) for _, text, met in report.aims()] == [(True, "1.90"), (False, "2.10")]
+    assert len(json.loads(json.dumps(report.document()))["explained"]) == 2
+
+
+def test_listings_are_measured_against_the_program_s_own_start():
+    asked = ["messages list --type xselten/*", "stats", "groups list --fingerprint FINGERPRINT"]
+
+    found = list(listings.measured(deliveries=1200, rounds=1, listings=asked))
+
+    assert [one.listing for one in found] == asked
+    assert set(asked[:2]) < set(listings.LISTINGS)
+    assert all(one.listing_ms > 0 < one.version_ms for one in found)
+    report = Report(listed=[Listed("messages list", 80, 300), Listed("stats", 80, 400)])
+    assert [(met, text) for _, text, met in report.aims()] == [(True, "220 ms (80 ms)"), (False, "320 ms (80 ms)")]
+    assert json.loads(json.dumps(report.document()))["listed"][1]["beyond_ms"] == 320
 
 
 def test_a_name_that_no_scenario_has_is_refused() -> None:

@@ -22,9 +22,10 @@ from hub.cli import program
 from hub.config import json_schema, process
 from hub.delivery import Delivery, State
 from hub.errors import Problem
+from hub.job import Job
 from hub.message import DeliveryId, Finding, MessageId
 from hub.outcome import Phase, Reason
-from hub.store.api import Job, MessageRecord
+from hub.store.api import MessageRecord
 from hub.xml import profile_file
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +126,8 @@ def test_events_of_the_log_exist() -> None:
 
 
 def test_environment_variables_exist() -> None:
-    known = {name for path in (ROOT / "hub").rglob("*.py") for name in variables(path.read_text("utf-8"))}
+    sources = [*(ROOT / "hub").rglob("*.py"), *(ROOT / "tests" / "proving").glob("*.py")]
+    known = {name for path in sources for name in variables(path.read_text("utf-8"))}
     known |= {process.PREFIX + key.upper() for key in process._KEYS}
 
     assert {name for page in PAGES for name in variables(page.read_text("utf-8"))} - known == set()
@@ -209,7 +211,7 @@ def commands_in(page: Path) -> Iterator[tuple[str, bool]]:
 def calls_in(line: str) -> Iterator[str]:
     inner = re.findall(r"\$\(([^()]*)\)", line)
     for part in (re.sub(r"\$\([^()]*\)", "ID", line), *inner):
-        for command in re.split(r"\s*(?:\|\||&&|[|;])\s*", part):
+        for command in re.split(r"\s*(?:\|\||&&|[|;]| [<>] )\s*", part):
             called = re.match(r"(?:[A-Za-z=]*/?[\w./-]*\b|(?:\w+=\S+ )*)?(?:\S*/)?xoev-hub(?= |$)(.*)", command.strip())
             if called and "pip" not in command:
                 yield called[1].strip()
@@ -294,7 +296,7 @@ def known_keys() -> set[str]:
         {"api": 1, "items": [], "next": None},
         view.message_json(record),
         view.event_json(hub.delivery.Event(hub.delivery.EventKind.CLAIMED, now)),
-        view.job_json(Job("j", "replay", "a", "r", now, ())),
+        view.job_json(Job("j", "replay", "a", "r", now), {}),
         view.finding_json(Finding("xsd"), with_text=True),
         json.loads(problem("conflict", "/v1", [Finding("x")], id_="1").body),
         dict.fromkeys(Problem.__dataclass_fields__),

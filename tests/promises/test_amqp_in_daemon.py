@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
+from tests import rejections
 from tests.daemon import Daemon, until
-from tests.leinen import Leinen, folder_out, leinen
+from tests.leinen import PROFILE, Leinen, folder_out, leinen
 from tests.queue_inbox import Inbox
 from tests.servers import amqp_url
 
@@ -79,6 +82,41 @@ def test_a_rejected_document_comes_back_with_the_id_of_its_record_and_stays_out_
     assert HALTER not in hub.log.read_text("utf-8")
     assert ended == 0
     assert inbox.count("given back") == 0
+
+
+def test_what_is_on_disk_is_receipted_in_the_standards_form_although_the_hub_is_killed(
+    inbox: Inbox, deployment: Leinen
+) -> None:
+    answered = f"receipt_with: {rejections.RECEIPT}\nreject_with: {rejections.TYPE}\n"
+    deployment.file("schemas/xoev/leinen/1.0/profile.yaml", PROFILE + answered)
+    rejections.install(deployment.folder)
+    inbox.topology.queue("receipts")
+    deployment.routes["inbound"]["queue"] |= {
+        "on_accept": "standard", "on_reject": "standard", "rejected_by": rejections.OFFICE,
+        "receipt_to": f"{inbox.topology.exchange}/receipts",
+    }  # fmt: skip
+    numbers = [str(uuid.uuid4()) for _ in range(40)]
+    with Daemon(deployment, AMQP_URL=inbox.wire.url) as hub:
+        first = [inbox.publish(leinen(id_=number)) for number in numbers[:25]]
+        until(lambda: inbox.count("acked") >= 3, "some are acknowledged")
+        hub.kill()
+        second = [inbox.publish(leinen(id_=number)) for number in numbers[25:]]
+        hub.start()
+        inbox.until("acked", *first, *second, inbox.publish(leinen(alter="uralt")))
+        known = {one["id"] for one in hub.messages() if one["status"] != "rejected"}
+
+    told = inbox.topology.messages("receipts")
+    by_number: dict[str, set[bytes]] = {}
+    for properties, body in told:
+        number = etree.fromstring(body).findtext("bezug/referenz") or ""
+        by_number.setdefault(number, set()).add(body)
+        assert properties.headers["x-hub-id"] in known
+    assert by_number.keys() == set(numbers)
+    assert {len(bodies) for bodies in by_number.values()} == {1}, "a repetition got another one"
+    assert len(known) == len(numbers)
+    [(marked, body)] = inbox.rejected()
+    assert marked.headers["x-hub-rejection"] == "standard"
+    assert etree.QName(etree.fromstring(body)).localname == "rueckweisung.0010"
 
 
 def test_the_daemon_starts_without_its_broker(inbox: Inbox, deployment: Leinen) -> None:

@@ -15,12 +15,13 @@ import pytest
 from adapters.amqp_arrival import Arrival
 from adapters.amqp_consumer import Consumer
 from hub.inspection import Plan, Rejection
+from hub.loopback import free_port
 from hub.plugin import Context, Incoming, Receipt, Rejected, Unavailable
 from hub.store.api import Filter
 from hub.testing import RecordedLog, ScriptedIntake, make_context, samples
 from tests.queue_inbox import Inbox, running
 from tests.rabbit import eventually
-from tests.servers import amqp_url, free_port
+from tests.servers import amqp_url
 from tests.world import World, antrag
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -57,7 +58,7 @@ class Hub(World):
         self.receipts: list[Receipt] = []
         super().__init__(folder)
 
-    def inspect(self, incoming: Incoming) -> Plan | Rejection:
+    def inspect(self, incoming: Incoming, _on_stall: object = None) -> Plan | Rejection:
         with self.one_at_a_time:
             return super().inspect(incoming)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import signal
@@ -12,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import etree
 
+from hub.loopback import free_port
 from hub.xml import saxon
 from tests.daemon import until
-from tests.servers import amqp_url, free_port
+from tests.servers import amqp_url
 
 pytestmark = pytest.mark.timeout(300)
+MESSAGES = Path(__file__).parents[1] / "messages"
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,70 @@ def test_without_a_broker_that_part_is_shown_as_skipped(without_broker: Shown) -
     assert without_broker.code == 0
     assert delivered(without_broker, "amqp") == []
     assert [one["adapter"] for one in without_broker.table["skipped"]] == ["amqp"]
-    (line,) = [line for line in without_broker.out.splitlines() if "übersprungen" in line]
-    assert "braunschweig/einwohner" in line
+    lines = [line for line in without_broker.out.splitlines() if "übersprungen" in line]
+    skipped = {"braunschweig/einwohner", "braunschweig/gewerbe"}
+    assert {word for line in lines for word in line.split() if "/" in word} & skipped == skipped
+    assert len(lines) == 2 * len(skipped)  # as a delivery, and as a field
 
 
 def test_six_standards_reach_four_municipalities(without_broker: Shown) -> None:
     assert len(without_broker.table["standards"]) >= 6
     assert len(without_broker.table["municipalities"]) >= 4
     assert len(delivered(without_broker, "soap")) >= 2
+
+
+FIELDS = {  # destination -> what it is given
+    "braunschweig/einwohner": "datenabruf.freieSuche.suchanfrage.1332",
+    "wolfsburg/gewerbe": "uebernahme",
+    "braunschweig/gewerbe": "meldung",
+    "gifhorn/bau": "bauakte",
+    "bauportal/antworten": "baugenehmigung.formellePruefung.0201",
+    "salzgitter/planung": "allgemein.stellungnahme.Neuabgegeben.0701",
+    "wolfsburg/dms": "Abgabe.Abgabe.0401",
+    "braunschweig/rechnung": "Invoice",
+    "salzgitter/rechnung": "CrossIndustryInvoice",
+    "wolfsburg/schwertransport": "schwertransport.antrag.0101",
+    "wolfsburg/termine": "termin.buchung.0101",
+}
+
+
+def test_every_field_of_the_cooperation_is_shown_with_what_arrived(without_broker: Shown) -> None:
+    fields = {one["to"]: one for one in without_broker.table["fields"]}
+
+    assert {to: one["format"] for to, one in fields.items()} == FIELDS
+    for to, one in fields.items():
+        waiting = one["adapter"] == "amqp"
+        assert one["state"] == ("waiting" if waiting else "delivered"), to
+        assert one["seen"] is {"amqp": False, "soap": True, "folder": None}[one["adapter"]]
+        assert any(one["field"] in line and to in line for line in without_broker.out.splitlines())
+
+
+@pytest.mark.live
+def test_two_cities_get_the_same_notice_by_soap_and_amqp_in_different_formats(with_broker: Shown) -> None:
+    trade = {one["to"]: one for one in with_broker.table["fields"] if one["to"].endswith("/gewerbe")}
+
+    assert {to: (one["adapter"], one["format"]) for to, one in trade.items()} == {
+        "wolfsburg/gewerbe": ("soap", "uebernahme"),
+        "braunschweig/gewerbe": ("amqp", "meldung"),
+    }
+    assert all(one["state"] == "delivered" and one["seen"] for one in trade.values())
+
+
+@pytest.mark.skipif(not saxon.available(), reason="the extra xslt3 is not installed")
+def test_invoices_in_both_syntaxes_are_checked_by_rules(without_broker: Shown) -> None:
+    invoices = [one for one in without_broker.table["fields"] if one["to"].endswith("/rechnung")]
+
+    assert {one["format"] for one in invoices} == {"Invoice", "CrossIndustryInvoice"}
+    assert all("schematron" in one["checks"] for one in invoices)
+
+
+def test_the_documents_of_an_application_reach_the_county(without_broker: Shown) -> None:
+    (building,) = [one for one in without_broker.table["fields"] if one["to"] == "gifhorn/bau"]
+    application = etree.parse(MESSAGES / "bauantrag-wittingen.xml")
+    inside = [base64.b64decode(one.text or "") for one in application.iter("text", "textOfficeXML")]
+
+    assert [hashlib.sha256(one).hexdigest() for one in inside] == building["documents"]
+    assert len(inside) == 2
 
 
 def test_two_are_rejected_with_rule_path_and_line(without_broker: Shown) -> None:

@@ -37,6 +37,7 @@ from tests.signing import signer
 
 if TYPE_CHECKING:
     from tests.daemon import Daemon
+    from tests.leinen import Leinen
 
 HOSTILE = Path(__file__).parent.parent / "hostile"
 CANARY = "CANARY-SECRET-4711"
@@ -199,6 +200,13 @@ class RunningHub:
 
     def _started(self) -> Daemon:
         from tests.daemon import Daemon
+
+        daemon = Daemon(self.deployment())
+        daemon.start()
+        return daemon
+
+    def deployment(self) -> Leinen:
+        """Return what the hub serves: antrag/1.0, to two towns, from one that must sign and one that need not."""
         from tests.leinen import Leinen, folder_out
 
         self._folder = Path(tempfile.mkdtemp(prefix="hub-hostile-"))
@@ -214,9 +222,7 @@ class RunningHub:
             "deliver_to": ["{municipality}/leinen"],
             "priority": 1,
         }
-        daemon = Daemon(deployment)
-        daemon.start()
-        return daemon
+        return deployment
 
     def _delivered(self, id_: str, body: bytes, sender: str) -> str:
         """Return the town that gets the message: exactly the bytes that were sent, and nobody else anything."""

@@ -17,10 +17,11 @@ import psycopg
 import pytest
 
 from hub.delivery import Event, EventKind
+from hub.job import ItemResult, Job, Steering
 from hub.message import new_id
 from hub.simulate import Answers, Ledger
 from hub.simulate.soap import SoapProcedure
-from hub.store.api import Audit, Change, Control, Filter, ItemResult, Job, Payload, PayloadRole, Reference, Settlement
+from hub.store.api import Audit, Change, Control, Filter, Payload, PayloadRole, Reference, Settlement
 from hub.store.rights import RIGHTS
 from tests import storing
 from tests.accounts import Sender, account, entries, missing
@@ -139,8 +140,8 @@ def test_everything_that_the_program_writes_is_within_the_daemons_rights(
     store.reject(storing.rejection(references=(Reference("key:az", "A-2"),)))
     claimed = storing.claim_one(store)
     (dead,) = store.find_deliveries(Filter(state="dead"))
-    job = Job(new_id(), "resend", "lea", "behoben", storing.NOW, (dead.id,))
-    store.add_job(job)
+    job = store.jobs.add(Job(new_id(), "resend", "lea", "behoben", storing.NOW), [dead.id])
+    assert store.jobs.take(job.id, "node-1", storing.LEASE)
     store.hold(Control(storing.GEWERBE, "paused", "Wartung", storing.NOW, "lea"))
     store.audit(Audit(storing.NOW, "lea", "cli", "pause", storing.GEWERBE, "Wartung"))
     store.keep_snapshot("snap-1", {"routes.yaml": b"version: 1"}, {}, storing.NOW)
@@ -152,10 +153,14 @@ def test_everything_that_the_program_writes_is_within_the_daemons_rights(
     store.apply(
         Change((Settlement(dead, Event(EventKind.RESENT, storing.NOW)),), item=ItemResult(job.id, dead.id, "done"))
     )
-    store.finish_job(job.id)
+    assert store.jobs.steer(Steering(job.id, "done", "hub", "", storing.NOW))
     assert store.release(storing.GEWERBE, by="lea", now=storing.NOW)
     assert store.erase_rejected("online-services", before=storing.NOW + storing.SECOND, up_to=0) == 1
     assert store.find(Filter(reference="A-1"))[0][0].id == receipt.message_id
+    ids, _ = store.settled("online-services", before=storing.NOW + storing.SECOND)
+    assert store.erase_settled(ids) == 1
+    assert store.take_turn("retention", storing.SECOND, lambda still: still())
+    assert len(store.announce("snap-1", {storing.GEWERBE})) == 1
     assert store.snapshot("snap-1")
     store.check()
     store.close()
@@ -165,7 +170,7 @@ def test_a_daemon_on_tables_that_are_not_there_says_what_to_do(migrated: Server,
     execute(migrated, "CREATE DATABASE empty OWNER hub_owner")
     daemon = node(tmp_path, migrated, {}, database="empty")
 
-    assert daemon.spawn().wait(90) == 1
+    assert daemon.spawn().wait(90) == 69
     assert "run `xoev-hub store migrate`" in daemon.log.read_text("utf-8")
     done = daemon.cli("store", "migrate")  # with the daemon's role
     assert (done.returncode, "migrate as their owner" in done.stderr) == (1, True)
@@ -175,7 +180,7 @@ def test_a_daemon_on_tables_that_are_too_new_says_what_to_do(migrated: Server, d
     execute(migrated, "UPDATE alembic_version SET version_num = '0009'", "hub_owner", database)
     daemon = node(tmp_path, migrated, {}, database=database)
 
-    assert daemon.spawn().wait(90) == 1
+    assert daemon.spawn().wait(90) == 69
     assert "of version 0009" in (said := daemon.log.read_text("utf-8"))
     assert "update it" in said
 
@@ -187,7 +192,7 @@ def test_a_daemon_whose_role_lacks_a_right_names_it(
     execute(migrated, f"REVOKE {taken} ON delivery FROM hub", "hub_owner", database)
     daemon = node(tmp_path, migrated, {}, database=database)
 
-    assert daemon.spawn().wait(90) == 1
+    assert daemon.spawn().wait(90) == 69
     assert named in (said := daemon.log.read_text("utf-8"))
     assert "rights.sql" in said
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from hub.loopback import free_port
 
 ROOT = Path(__file__).parents[2]
 SECTION = "## First own route in five minutes\n"
@@ -25,12 +26,6 @@ def blocks() -> list[str]:
     text = (ROOT / "README.md").read_text("utf-8").split(SECTION)[1].split("\n## ")[0]
     # The checkout's environment is this test's own.
     return [re.sub(r"^\. \.venv/bin/activate\n", "", block, flags=re.MULTILINE) for block in BLOCK.findall(text)]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Reader:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.loopback import free_port
 from tests.daemon import until
-from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 ID = "01a20104-3a88-770c-80d3-230e6fb12b06"
@@ -166,3 +166,13 @@ def test_the_demo_runs(installed: Installed) -> None:
     table = json.loads((installed.folder / "demo.json").read_text("utf-8"))
     assert len(table["standards"]) >= 6
     assert table["replay"]["after"] == "delivered"
+
+
+def test_it_proves_on_this_machine_that_nothing_is_lost(installed: Installed) -> None:
+    scratch = installed.folder / "scratch"
+    scratch.mkdir()
+    told = installed("selftest", "--crash", "--kills", "3", "--receipts", "20", "--seed", "1", "--folder", str(scratch))
+
+    assert "seed 1" in told
+    assert "Verdict: every promise was kept." in told
+    assert list(scratch.iterdir()) == []

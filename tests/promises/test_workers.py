@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import hub.config
-from hub import pool as pool_module
+from hub import workerend
 from hub.errors import ConfigError, Unavailable
 from hub.files import Files
 from hub.inspection import Plan, Rejection
@@ -130,16 +131,22 @@ def test_a_worker_that_is_killed_is_replaced_and_its_document_gets_through(pool:
     eventually(lambda: pool.alive == 2)
 
 
-def test_a_document_that_hangs_two_workers_before_the_verdict_is_rejected(
-    deployment: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def backtracking(deployment: Path) -> Path:
+    """A deployment in which many a's and no b take a step of the inspection forever."""
     folder = deployment / "schemas" / "xoev" / "antrag" / "1.0"
     shutil.copytree(ROOT / "schemas" / "xoev" / "antrag" / "1.0", folder)
     profile = (folder / "profile.yaml").read_text("utf-8")
-    backtracking = 'keys: {name: {xpath: /a:antrag.0101/a:inhalt/a:name, pattern: "(a+)+b"}}'
-    (folder / "profile.yaml").write_text(profile.replace("keys: {}", backtracking), encoding="utf-8")
-    monkeypatch.setattr(pool_module, "DOCUMENT_SECONDS", 1.0)
-    pool = Pool(order(deployment))
+    endless = 'keys: {name: {xpath: /a:antrag.0101/a:inhalt/a:name, pattern: "(a+)+b"}}'
+    (folder / "profile.yaml").write_text(profile.replace("keys: {}", endless), encoding="utf-8")
+    return deployment
+
+
+def test_a_document_that_hangs_two_workers_before_the_verdict_is_rejected(
+    backtracking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workerend, "DOCUMENT_SECONDS", 1.0)
+    pool = Pool(order(backtracking))
 
     try:
         answer = pool.inspect(incoming("a" * 60))
@@ -151,6 +158,37 @@ def test_a_document_that_hangs_two_workers_before_the_verdict_is_rejected(
     assert isinstance(answer, Rejection)
     assert answer.code == "inspection_failed"
     assert isinstance(after, Plan)
+
+
+def test_documents_that_hang_all_workers_keep_no_other_waiting(
+    backtracking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workerend, "DOCUMENT_SECONDS", 60.0)
+    pool = Pool(order(backtracking))
+    stalled = threading.Semaphore(0)
+    hanging = [
+        threading.Thread(target=_inspect_and_forget, args=(pool, incoming("a" * 60), stalled.release), daemon=True)
+        for _ in range(2)
+    ]
+
+    try:
+        for thread in hanging:
+            thread.start()
+        for _ in hanging:
+            assert stalled.acquire(timeout=60), "it takes long"
+        plans = [pool.inspect(incoming("aab")) for _ in range(3)]
+    finally:
+        pool.close()
+
+    assert all(isinstance(plan, Plan) for plan in plans)
+    for thread in hanging:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def _inspect_and_forget(pool: Pool, document: Incoming, on_stall: Callable[[], None]) -> None:
+    with suppress(Unavailable):  # the pool closes in the end
+        pool.inspect(document, on_stall)
 
 
 def test_workers_serve_what_was_proved_whatever_happens_on_disk(pool: Pool, deployment: Path) -> None:
@@ -195,7 +233,7 @@ def test_a_snapshot_that_cannot_be_compiled_starts_no_pool(deployment: Path) -> 
 def test_a_step_that_crashes_loops_or_eats_memory_delays_nobody_else(
     deployment: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "DOCUMENT_SECONDS", 3.0)
+    monkeypatch.setattr(workerend, "DOCUMENT_SECONDS", 3.0)
     pool = Pool(replace(order(deployment), memory=100 << 20))
     bad: list[Plan | Rejection] = []
     thread = threading.Thread(target=lambda: bad.append(pool.inspect(incoming(name))))

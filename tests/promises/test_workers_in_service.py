@@ -17,6 +17,7 @@ import pytest
 
 from tests.daemon import Daemon, until
 from tests.leinen import Leinen, folder_out, leinen
+from tests.proving.record import record
 
 HOSTILE = Path(__file__).parent.parent / "hostile"
 CASES = {
@@ -121,6 +122,12 @@ def test_hostile_steps_cost_their_own_delivery_and_delay_no_neighbour(hub: Daemo
     assert hub.running and hub.ready()
     until(lambda: len(hub.workers()) == 2, "both workers are there again")
     assert "Jürgen" not in hub.log.read_text("utf-8")
+    figures = {
+        "hostile_steps": len(answers), "killed_their_worker": len(killers), "dead_with_a_reason": len(dead),
+        "neighbours_refused": len(neighbour.refused), "neighbours_later_by_seconds_p90": round(max(slow(stormy) - slow(calm), 0.0), 2),
+    }  # fmt: skip
+    command = "make test ARGS=tests/promises/test_workers_in_service.py"
+    record("P16", "steps that crash, loop, eat memory or leave, beside good traffic", figures, command)
 
 
 def test_what_is_refused_with_the_configuration_is_refused_by_a_reload(hub: Daemon) -> None:

@@ -65,6 +65,74 @@ def test_a_route_for_all_versions_outlives_each(office):
     assert office("check", "--as-of", "2035-01-01", "--json").json["items"] == []
 
 
+DESTINATION = "destinations:\n  stadt/umzug: {adapter: folder, path: ausgang, accepts: %s}\n"
+SWITCHING = "[{type: umzug/1.0, until: 2026-05-02T18:00}, {type: umzug/2.0, from: 2026-05-02T18:00}]"
+NOT_ACCEPTED = "stadt/umzug: {} is not accepted at {}, and no conversion leads to what is: {}"
+
+
+def accepting(office, accepts, *versions):
+    routed(office, *versions)
+    text = office.config.read_text().replace("{municipality}/antrag", "stadt/umzug", len(versions))
+    office.config.write_text(text + DESTINATION % accepts)
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("2026-04-30", []),
+        # 1.0 is taken until 1 June, and 2.0 from 1 May on; the destination changes in between.
+        ("2026-05-01", [("warning", "umzug/2.0", "umzug/1.0")]),
+        ("2026-05-02T17:59", [("warning", "umzug/2.0", "umzug/1.0")]),
+        ("2026-05-02T18:00", [("warning", "umzug/1.0", "umzug/2.0")]),
+        ("2026-06-01", []),
+    ],
+)
+def test_a_version_that_a_destination_does_not_accept_then_is_told_with_what_it_does(office, at, told):
+    accepting(office, SWITCHING, "*")
+
+    done = office("check", "--as-of", at, "--json")
+
+    assert done.code == 0
+    assert [(one["path"], one["level"], one["text"]) for one in done.json["items"]] == [
+        ("routes.umzug", level, NOT_ACCEPTED.format(refused, at if "T" in at else f"{at}T00:00", instead))
+        for level, refused, instead in told
+    ]
+
+
+def test_a_route_whose_destination_accepts_nothing_of_it_then_is_an_error(office):
+    accepting(office, "[{type: umzug/2.0, from: 2026-05-02T18:00}]", "1.0", "2.0")
+
+    before, between, after = (office("check", "--as-of", at) for at in ("2026-04-30", "2026-05-02", "2026-05-03"))
+
+    assert (before.code, between.code, after.code) == (78, 78, 78)
+    assert "routes.umzug1: stadt/umzug: umzug/1.0 is not accepted at 2026-04-30T00:00" in before.err
+    assert "leads to what is: nothing" in between.err
+    assert "routes.umzug2: stadt/umzug: umzug/2.0 is not accepted" in between.err
+    assert "routes.umzug1: stadt/umzug: umzug/1.0 is not accepted" in after.err
+    assert "routes.umzug2: stadt" not in after.err
+
+
+def test_where_a_conversion_leads_to_what_is_accepted_nothing_is_said(office):
+    accepting(office, "[umzug/2.0], steps: [{convert: {from: umzug/1.0, to: umzug/2.0, fidelity: lossless, xslt: transforms/vorwaerts.xsl}}]", "1.0", "2.0")  # fmt: skip
+
+    done = office("check", "--as-of", "2026-05-03", "--json")
+
+    assert (done.code, done.json["items"]) == (0, [])
+
+
+def test_a_message_that_a_destination_leaves_out_is_named(office):
+    accepting(office, "[umzug/1.0/meldung.02*]", "1.0")
+    profile = office.folder / "schemas/xoev/umzug/1.0/profile.yaml"
+    profile.write_text(profile.read_text().replace("[meldung.0101]", "[meldung.0101, meldung.0201]"))
+    xsd = profile.with_name("umzug.xsd")
+    xsd.write_text(xsd.read_text().replace("</xs:schema>", '<xs:element name="meldung.0201"/></xs:schema>'))
+
+    done = office("check", "--as-of", "2026-04-30")
+
+    assert done.code == 0
+    assert "stadt/umzug: umzug/1.0 (meldung.0101) is not accepted" in done.err
+
+
 def test_without_a_date_it_is_now(office):
     umzug.write(office.folder, umzug.V1, windows={umzug.V1: "valid_to: 2001-01-01\n"})
     office.change("\nroutes:\n", f"\nroutes:\n{ROUTE % '1.0'}")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.cli import actions
+from hub.cli import actions, jobs
 from hub.message import new_id
-from hub.store.api import Job
 from tests.command import TOWN, VILLAGE
 
 CASES = Path(__file__).parents[1] / "hostile" / "cases"
@@ -113,7 +112,7 @@ def test_a_replay_needs_a_configuration_and_touches_nothing_without(office):
 
     assert done.code == 78
     store = office.store()
-    assert list(store.open_jobs()) == []
+    assert list(store.jobs.unfinished()) == []
     store.close()
     assert states(office) == ["dead"]
 
@@ -265,6 +264,8 @@ def test_an_empty_pipe_means_nothing_and_not_everything(office):
 
     done = office("replay", "-", *REASON, stdin=b"")
 
+    assert "replay: nothing fits, so nothing is done" in done.err
+
     assert done.code == 0
     assert states(office) == ["dead"]
 
@@ -352,16 +353,16 @@ def test_everything_that_was_done_is_audited(office):
 
 def test_a_job_that_has_not_run_yet_is_pending(office, monkeypatch):
     (kept,) = office.keep(office.message(dead="refused"))
-    monkeypatch.setattr(actions, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "WAIT_SECONDS", 0.2)
     daemon = office.store()
 
     done = office("resend", kept.message.id, *REASON, "--json")
 
     assert done.code == 75
     assert (done.json["state"], done.json["results"]) == ("open", [])
-    (job,) = daemon.open_jobs()
-    assert isinstance(job, Job)
-    assert (job.id, job.items) == (done.json["id"], (kept.deliveries[0].id,))
+    (job,) = daemon.jobs.unfinished()
+    assert job.id == done.json["id"]
+    assert [one.item for one in daemon.jobs.items(job.id)] == [kept.deliveries[0].id]
     daemon.close()
     assert states(office) == ["dead"]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def test_init_makes_a_deployment_that_is_good_and_passes_its_tests(tmp_path):
     assert office("check").code == 0
     assert office("test").code == 0
     assert office("doctor").code == 1  # there is no store yet
+
+
+def test_what_is_said_to_be_done_next_can_be_pasted_into_a_shell(tmp_path):
+    folder = tmp_path / "Stadt Köln; Büro"
+
+    made = command("init", str(folder))
+    begun = command("adapters", "new", "postfach", "--into", str(folder))
+
+    assert shlex.split(made.err.removeprefix("next: "))[1] == f"{folder};"
+    assert shlex.split(begun.err)[-1] == f"{folder}/hub-postfach"
 
 
 def test_init_touches_nothing_that_is_there(tmp_path):

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.store.api import Control, Job
-from tests.command import TOWN
+from hub.job import Job
+from hub.store.api import Control
+from tests.command import TOWN, VILLAGE
+from tests.storing import acceptance
 
 NOW = datetime.now(UTC)
 
@@ -16,10 +18,22 @@ def asked(office, *arguments):
 
 
 def test_a_healthy_hub_needs_nobody(office):
-    office.keep(office.message())
+    office.keep()
 
     assert asked(office) == (0, {})
     assert office("doctor").out == "nothing needs a person\n"
+
+
+def test_what_waits_without_a_daemon_is_said_and_needs_a_person_in_the_end(office):
+    office.keep(office.message())
+    just_now = asked(office)
+    long_ago = NOW - timedelta(hours=2)
+    office.keep(acceptance(destinations=(VILLAGE,), received_at=long_ago, due_at=long_ago))
+    later = asked(office)
+
+    assert (just_now[0], later[0]) == (0, 1)
+    assert just_now[1].keys() == later[1].keys() == {"daemon"}
+    assert later[1]["daemon"]["next"].startswith("xoev-hub run")
 
 
 def test_a_store_that_is_not_there_is_said(office):
@@ -29,6 +43,15 @@ def test_a_store_that_is_not_there_is_said(office):
     assert found.keys() == {"store"}
     assert f"{office.folder}/var/hub.db" in found["store"]["text"]
     assert not (office.folder / "var" / "hub.db").exists()
+
+
+def test_a_disk_without_room_is_said(office):
+    office.keep()
+    (office.folder / "hub.toml").write_text('keep_free = "999999GB"\n')
+    code, found = asked(office)
+
+    assert code == 1
+    assert found.keys() == {"disk"}
 
 
 def test_dead_letters_are_counted_by_destination_and_reason(office):
@@ -86,7 +109,7 @@ def test_deliveries_for_a_destination_that_is_gone_are_said(office):
 
 def test_a_job_that_has_not_run_is_information(office):
     store = office.store()
-    store.add_job(Job("01a20104-3a88-770c-80d3-230e6fb12b06", "resend", "erika", "Test", NOW, ("x",)))
+    store.jobs.add(Job("01a20104-3a88-770c-80d3-230e6fb12b06", "resend", "erika", "Test", NOW), ["x"])
     store.close()
 
     code, found = asked(office)

@@ -120,6 +120,16 @@ def test_the_matrix_shows_who_is_served_with_what(office):
     ]
 
 
+def test_the_matrix_is_part_of_the_one_json_document(office):
+    done = office("check", "--matrix", "--json")
+
+    assert done.code == 0
+    assert done.json["items"] == []
+    assert {one["municipality"]: one["services"] for one in done.json["matrix"]} == {
+        "musterdorf": {"antrag": "own"}, "musterstadt": {"antrag": "own"}
+    }  # fmt: skip
+
+
 def test_check_connect_opens_every_destination(office):
     (office.folder / "ausgang" / "musterstadt").mkdir(exist_ok=True)
     (office.folder / "ausgang" / "dorf").mkdir(exist_ok=True)
@@ -129,7 +139,8 @@ def test_check_connect_opens_every_destination(office):
     bad = office("check", "--connect")
 
     assert (good.code, bad.code) == (0, 1)
-    assert "musterdorf/antrag: FileNotFoundError" in bad.err
+    gone = office.folder / "ausgang" / "dorf"
+    assert f"musterdorf/antrag: does not open: {gone}: No such file or directory" in bad.err
     assert f"{TOWN}: opens" in bad.err
 
 
@@ -176,6 +187,28 @@ def test_results_are_written_for_machines(office, tmp_path):
     assert "schema_violation" in suite.xpath("string(testcase/failure/@message)")
 
 
+def test_results_for_machines_go_to_stdout_where_a_dash_says_so(office):
+    done = office("test", "--junit", "-")
+
+    assert done.code == 0
+    assert etree.fromstring(done.raw).get("tests") == "2"
+    assert done.err.count("ok ") == 2
+
+
+def test_results_for_machines_need_a_folder_before_a_test_runs(office, tmp_path):
+    done = office("test", "--junit", str(tmp_path / "gone" / "junit.xml"))
+
+    assert (done.code, done.out) == (2, "")
+    assert "'--junit'" in done.err or "--junit: its folder does not exist" in done.err
+
+
+def test_a_mistyped_test_is_answered_by_the_nearest_name(office):
+    done = office("test", "Ein Antrag ohne Name wird abgewiesen")
+
+    assert done.code == 2
+    assert "did you mean 'Ein Antrag ohne Namen wird abgewiesen'?" in done.err
+
+
 def test_tests_do_not_run_with_a_broken_configuration(office):
     office.change("version: 1", "version: 2")
 
@@ -203,10 +236,33 @@ def test_explain_tells_programs_what_it_is_and_where_it_goes(office):
     assert re.fullmatch("[0-9a-f]{64}", shown["snapshot"])
 
 
+def test_explain_compiles_what_its_document_may_be_of_and_names_the_same_snapshot(office):
+    umzug.write(office.folder)
+    whole = office("check").err
+    explained = office("explain", str(office.good), "--json").json["snapshot"]
+    schema = office.folder / "schemas/xoev/umzug/2.0/umzug.xsd"
+    schema.write_text(schema.read_text().replace('type="xs:string"', 'type="xs:gibtsnicht"', 1))
+
+    checked, good = office("check"), office("explain", str(office.good))
+    broken = office("explain", "-", stdin=umzug.document("2.0"))
+
+    assert f"snapshot {explained[:12]}" in whole
+    assert (checked.code, good.code, broken.code) == (78, 0, 78)
+    assert "umzug.xsd" in checked.err
+    assert "umzug.xsd" in broken.err
+
+
 def test_explain_reads_from_a_pipe(office):
     done = office("explain", "-", "--json", stdin=office.document(town="09999002"))
 
     assert done.json["plan"][0]["destination"] == "musterdorf/antrag"
+
+
+def test_a_name_that_is_empty_is_no_file_and_not_stdin_either(office):
+    done = office("explain", "", stdin=office.document())
+
+    assert (done.code, done.out) == (2, "")
+    assert "expected a file, or - for stdin" in done.err
 
 
 def test_a_document_that_would_be_rejected_is_exit_code_65_with_its_findings(office):

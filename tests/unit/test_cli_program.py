@@ -1,6 +1,8 @@
 """The program as such: its commands, what it finds where, and how it ends."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import click
 import pytest
 
 from hub.cli import program as the_program
+from hub.cli.examples import EXAMPLES
 from tests.command import TOWN, command, program
 
 NAMED = (
@@ -40,7 +43,9 @@ def commands():
     context = click.Context(the_program)
     for name in the_program.list_commands(context):
         made = the_program.get_command(context, name)
-        yield from [f"{name} {inner}" for inner in made.commands] if isinstance(made, click.Group) else [name]
+        yield from (
+            [f"{name} {inner}" for inner in made.list_commands(context)] if isinstance(made, click.Group) else [name]
+        )
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
@@ -51,6 +56,27 @@ def test_every_command_says_what_it_does(name):
     assert done.out.startswith(f"Usage: xoev-hub {name} ")
     assert len(done.out.splitlines()[2].strip()) > 10
     assert "``" not in done.out
+    assert all(f"  {line}\n" in done.out for line in EXAMPLES[name])
+    assert "Examples:" in done.out
+
+
+def test_no_example_is_of_a_command_that_is_gone():
+    assert set(EXAMPLES) == set(commands())
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
+def test_an_example_is_what_its_command_takes(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "procedures.yaml").touch()
+
+    words = shlex.split(re.split(r" (?:<|>|&&|\|\|) ", line)[0])[1:]
+    command, context = the_program, click.Context(the_program)
+    words = words[2:] if words[0] == "-c" else words
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        context = click.Context(command, parent=context)
+
+    command.make_context(name, words)  # raises what the command line would say
 
 
 def test_no_command_is_missing():

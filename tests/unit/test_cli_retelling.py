@@ -182,7 +182,7 @@ def test_a_step_that_gives_something_else_each_time_is_no_exact_repetition(offic
 
 
 def test_a_step_of_then_that_never_ends_ends_with_its_worker(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.pool.DOCUMENT_SECONDS", 1.0)
+    monkeypatch.setattr("hub.workerend.DOCUMENT_SECONDS", 1.0)
     flag = office.folder / "endlos"
     (office.folder / "mappen").mkdir()
     module = office.folder / "mappen" / "eingang.py"

@@ -75,6 +75,7 @@ def test_a_missing_module_is_a_refusal_that_names_it_and_who_asks(office, packed
 
     assert done.code == 78
     assert f"Schema/xlager nachrichten.xsd:4: asks for {CODE_URL}" in done.err
+    assert done.err.splitlines()[-1].startswith("next: name the release that brings it as well")
     assert not (office.folder / "schemas/xoev/xlager").exists()
     (said,) = office("schemas", "import", packed(release(code=None)), "--json").json["problems"]
     assert (said["file"], said["line"]) == ("Schema/xlager nachrichten.xsd", 4)

@@ -79,11 +79,14 @@ def test_a_sender_may_send_what_it_may_send(office):
         ["send", "GOOD", *SENDER, "--source", "nirgends"],
         ["send", "there-is-no-such-file.xml", *SENDER],
         ["send", ".", *SENDER],
+        ["send", "", *SENDER],
         ["send", "GOOD", "GOOD", *SENDER, "--idempotency-key", "k"],
         ["send", "GOOD", *SENDER, "--idempotency-key", "ü"],
         ["send", "GOOD", *SENDER, "--idempotency-key", ""],
         ["send", "GOOD", *SENDER, "--reference", "x" * 201],
         ["send", "GOOD", *SENDER, "--recipient", "a\nb"],
+        ["send", "GOOD", *SENDER, "--url", "hub.example"],
+        ["send", "GOOD", *SENDER, "--url", "http:///v1/messages"],
     ],
 )
 def test_nothing_is_sent_that_makes_no_sense(office, arguments):

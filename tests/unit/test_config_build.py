@@ -8,6 +8,7 @@ import pytest
 import hub.config
 from hub.files import Files
 from hub.plugin import SecretRef
+from hub.rate import Rate
 from hub.routing import Directory
 
 EXAMPLE = Path(__file__).parent / "interface_example"
@@ -421,3 +422,12 @@ def test_a_version_that_is_not_here_yet_may_be_accepted_and_is_a_warning(tmp_pat
 
     assert errors(found) == []
     assert warnings(found) == ["routes.yaml:9: unknown version of antrag: '2.0'; did you mean '1.0'?"]
+
+
+def test_a_sender_says_how_fast_it_may_hand_in(tmp_path):
+    text = BASE.replace("senders:", "senders:\n  eilig: {rate: 600/m}", 1)
+
+    senders = deployment(tmp_path, text).senders
+
+    assert senders["eilig"].rate == Rate(600, timedelta(minutes=1))
+    assert all(sender.rate is None for name, sender in senders.items() if name != "eilig")

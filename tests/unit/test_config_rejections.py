@@ -1,4 +1,4 @@
-"""What `check` says of `on_reject`: which schemas it needs, who signs, and until then what senders get."""
+"""What `check` says of `on_reject` and `on_accept`: which schemas they need, who signs, what senders get until then."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 
 import hub.config
 from hub.files import Files
-from hub.xml.answers import Office
+from hub.xml.office import Office
 from hub.xml.registry import Registry
 from tests import rejections
 from tests.leinen import PROFILE, Leinen, folder_out
 
 BY = {"rejected_by": rejections.OFFICE}
+ANSWERED = f"reject_with: {rejections.TYPE}\nreceipt_with: {rejections.RECEIPT}\n"
 
 
 def found(folder: Path, level: str = "full", may_send: str = "leinen/*", **keys: object) -> tuple[list[str], list[str]]:
@@ -29,7 +30,7 @@ def found(folder: Path, level: str = "full", may_send: str = "leinen/*", **keys:
 
 def written(folder: Path, level: str = "full", may_send: str = "leinen/*", **keys: object) -> Leinen:
     deployment = Leinen(folder, {"nordheim": folder_out("out/nord")})
-    deployment.file("schemas/xoev/leinen/1.0/profile.yaml", f"{PROFILE}reject_with: {rejections.TYPE}\n")
+    deployment.file("schemas/xoev/leinen/1.0/profile.yaml", f"{PROFILE}{ANSWERED}")
     rejections.install(folder, level=level)
     deployment.routes["inbound"]["online"] |= keys
     deployment.routes["senders"] = {name: {"may_send": [may_send]} for name in deployment.routes["senders"]}
@@ -85,6 +86,74 @@ def test_a_message_of_which_no_profile_says_how_it_is_filled_is_an_error(tmp_pat
     assert texts == [
         "schemas/xoev/ablehnung/1/profile.yaml does not say under `answers` how rueckweisung.0010 is filled"
     ]
+
+
+def test_receipts_of_the_standard_are_configured_by_two_keys(tmp_path: Path) -> None:
+    deployment = written(tmp_path, on_accept="standard", **BY)
+
+    reading = hub.config.read(Files(deployment.folder))
+
+    assert reading.deployment, reading.problems
+    source = reading.deployment.sources["online"]
+    assert (source.on_accept, source.on_reject, source.speaks_standard) == ("standard", "problem", True)
+
+
+def test_a_receipt_needs_the_full_schema_and_somebody_who_signs(tmp_path: Path) -> None:
+    errors, warnings = found(tmp_path, "header", on_accept="standard")
+
+    assert errors == ["`standard` needs `rejected_by`: the authority that signs the receipts"]
+    (text,) = warnings
+    assert "needs the full schema of ablehnung/1 for quittung.1180" in text
+    assert "the hub's own receipt" in text
+
+
+def test_where_no_standard_has_a_receipt_that_is_said(tmp_path: Path) -> None:
+    errors, warnings = found(tmp_path, may_send="antrag/*", on_accept="standard", **BY)
+
+    assert errors == []
+    assert warnings == ["no standard that may come here has a receipt of its own: senders get the hub's own receipt"]
+
+
+@pytest.mark.parametrize(
+    ("key", "type_", "kinds"),
+    [
+        ("receipt_with", rejections.TYPE, ("rejection", "receipt")),
+        ("reject_with", rejections.RECEIPT, ("receipt", "rejection")),
+    ],
+    ids=["receipt", "rejection"],
+)
+def test_a_rejection_is_no_receipt(key: str, type_: str, kinds: tuple[str, str], tmp_path: Path) -> None:
+    on = {"receipt_with": "on_accept", "reject_with": "on_reject"}[key]
+    deployment = written(tmp_path, **{on: "standard"}, **BY)
+    deployment.file("schemas/xoev/leinen/1.0/profile.yaml", f"{PROFILE}{key}: {type_}\n")
+
+    problems = hub.config.read(Files(tmp_path)).problems
+
+    name = type_.rpartition("/")[2]
+    texts = [one.text for one in problems if one.level == "error"]
+    assert texts == [f"schemas/xoev/ablehnung/1/profile.yaml fills {name} as a {kinds[0]}, not as a {kinds[1]}"]
+
+
+@pytest.mark.parametrize(
+    ("message", "receipt"),
+    [
+        ("xbau/2.6/baugenehmigung.antrag.0200", True),
+        ("xbau-kernmodul/1.3.0/prozessnachrichten.einstellenDokumente.1150", True),
+        ("xbau-kernmodul/1.3.0/prozessnachrichten.rueckweisung.G2G.1100", False),
+        ("xbau-kernmodul/1.3.0/prozessnachrichten.ruecknahme.1130", False),
+        ("xbau-kernmodul/1.3.0/prozessnachrichten.generischeQuittierungEingang.1180", False),
+        ("xmeld/25.11a/datenabruf.freieSuche.suchanfrage.1332", False),
+    ],
+)
+def test_the_shipped_profiles_say_which_messages_are_receipted(message: str, receipt: bool, tmp_path: Path) -> None:
+    registry, _ = Registry.load(Files(tmp_path))
+    standard, version, name = message.split("/")
+
+    found = registry.profiles[standard, version].receipt_of(name)
+
+    assert (found is not None) == receipt
+    if found:
+        assert registry.profiles[found.standard, found.version].answers[found.name].tells == "receipt"
 
 
 @pytest.mark.parametrize(

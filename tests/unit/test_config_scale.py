@@ -3,6 +3,7 @@
 import time
 
 import hub.config
+from hub.config.matrix import matrix
 from hub.files import Files
 from tests.unit import deployments
 
@@ -32,7 +33,7 @@ def test_one_more_municipality_is_one_file_of_at_most_50_lines_and_no_edit_elsew
     assert len(reading.deployment.destinations) == 2040
     assert len(added.read_text().splitlines()) <= 50
     assert {path: path.read_bytes() for path in before} == before
-    served = {row[0]: row[2:] for row in hub.config.matrix(reading.deployment)[1]}
+    served = {row[0]: row[2:] for row in matrix(reading.deployment)[1]}
     assert set(served["ort00050"]) == {"own"}
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import hub.config
+from hub.config.init import init
+from hub.config.matrix import matrix
+from hub.config.origin import origin
 from hub.config.process import load_process
 from hub.errors import ConfigError
 from hub.files import Files
@@ -19,7 +22,7 @@ EXAMPLE = Path(__file__).parent / "interface_example"
 
 
 def test_every_value_of_a_destination_says_where_it_comes_from():
-    shown = {one.key: (one.value, one.origin) for one in hub.config.origin(Files(EXAMPLE), "wolfsburg/gewerbe")}
+    shown = {one.key: (one.value, one.origin) for one in origin(Files(EXAMPLE), "wolfsburg/gewerbe")}
 
     assert shown["address"] == ("https://gewerbe.wolfsburg.example/ws", "routes.yaml:26")
     assert shown["wsdl"] == ("wsdl/migewa.wsdl", "routes.yaml:35")
@@ -40,12 +43,12 @@ def test_every_kind_of_entry_has_origins():
         "gifhorn/archiv",
     ]
 
-    assert all(hub.config.origin(Files(EXAMPLE), name) for name in names)
-    assert hub.config.origin(Files(EXAMPLE), "nirgends") == ()
+    assert all(origin(Files(EXAMPLE), name) for name in names)
+    assert origin(Files(EXAMPLE), "nirgends") == ()
 
 
 def test_the_matrix_shows_own_and_shared_destinations_and_gaps():
-    head, rows = hub.config.matrix(hub.config.load(EXAMPLE / "routes.yaml"))
+    head, rows = matrix(hub.config.load(EXAMPLE / "routes.yaml"))
 
     assert head == ("municipality", "name", "archiv", "bau", "gewerbe")
     assert rows[1] == ("wittingen", "Stadt Wittingen", "via gifhorn", "via gifhorn", "own")
@@ -81,7 +84,7 @@ def test_scalars_may_be_written_without_quotes():
 
 
 def test_a_new_deployment_loads_without_a_word(tmp_path):
-    written = hub.config.init(tmp_path / "neu")
+    written = init(tmp_path / "neu")
 
     reading = hub.config.read(Files(tmp_path / "neu"))
     assert reading.problems == ()
@@ -93,7 +96,7 @@ def test_a_new_deployment_loads_without_a_word(tmp_path):
 
 
 def test_its_files_say_what_they_are_for(tmp_path):
-    for path in hub.config.init(tmp_path):
+    for path in init(tmp_path):
         assert "# " in Path(path).read_text() or "<!--" in Path(path).read_text()
 
 
@@ -101,7 +104,7 @@ def test_nothing_that_is_there_is_touched(tmp_path):
     (tmp_path / "routes.yaml").write_text("mine")
 
     with pytest.raises(ConfigError, match="is there already"):
-        hub.config.init(tmp_path)
+        init(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["routes.yaml"]
     assert (tmp_path / "routes.yaml").read_text() == "mine"
@@ -119,6 +122,7 @@ def test_defaults_lie_beside_routes_yaml(tmp_path):
     assert settings.workers >= 1
     assert settings.bytes_in_flight == 256_000_000
     assert settings.worker_memory == 1_000_000_000
+    assert (settings.keep_free, settings.ballast) == (256_000_000, 32_000_000)
 
 
 def test_a_worker_needs_some_memory(tmp_path):

@@ -54,6 +54,22 @@ class GatedAdapter:
         return Delivered()
 
 
+def test_a_thread_too_many_lets_the_lock_go_while_all_room_is_taken(world: World) -> None:
+    """An adapter that takes several at once needs fewer threads than were started before it was opened."""
+    deliverer = make(world, GatedAdapter())
+    deliverer._trying.update({"a", "b", "c"})  # type: ignore[arg-type]
+    deliverer._threads, deliverer._threads_max, deliverer._rung = 2, 1, True
+    thread = threading.Thread(target=deliverer._next, daemon=True)
+
+    thread.start()
+    held = not all(deliverer._lock.acquire(timeout=20) and not deliverer._lock.release() for _ in range(3))
+
+    assert not held
+    deliverer.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 def eventually(come: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not come():
@@ -188,7 +204,7 @@ def test_what_finds_room_is_claimed_with_its_acceptance_and_needs_nothing_from_t
     adapter.gate.set()
     deliverer = make(world, adapter)
     world.offer = lambda _destinations: offering(world, deliverer)  # type: ignore[method-assign, assignment]
-    for question in ("claim", "load"):
+    for question in ("claim", "load_all"):
         monkeypatch.setattr(world.store, question, lambda *_arguments, **_named: pytest.fail("it was at hand"))
 
     receipt = world.accept()

@@ -55,8 +55,8 @@ def test_bodies_of_rejected_documents_go_after_their_time(engine: Engine, monkey
     with pytest.raises(Rejected) as rejected:
         engine.intake.accept(Incoming(leinen(alter="alt"), "online", "portal"))
     before = len(engine.store.payloads(rejected.value.id or ""))
-    monkeypatch.setattr(module, "utc_now", lambda: utc_now() + timedelta(days=8))
+    monkeypatch.setattr(engine._retaining, "_clock", lambda: utc_now() + timedelta(days=8))
 
-    engine._retention()
+    engine._retention(lambda: None)
 
     assert before > len(engine.store.payloads(rejected.value.id or ""))

@@ -134,6 +134,10 @@ def test_what_is_not_xml_is_not_well_formed(body):
     assert error.findings[0].text
 
 
+def test_an_empty_body_is_called_empty():
+    assert refused(b"").findings[0].text == "not XML: it is empty"
+
+
 # --- DOCTYPE
 
 

@@ -179,7 +179,7 @@ def test_a_key_is_its_whole_text(key):
 @pytest.mark.parametrize(
     "key",
     [
-        "", " ", " 03101000", "03101000 ", "03101000\n", "0310\u200b1000", "０３１０１０００", "../../etc/passwd", "#.*",
+        " ", " 03101000", "03101000 ", "03101000\n", "0310\u200b1000", "０３１０１０００", "../../etc/passwd", "#.*",
         "' OR 1=1;--", "03101000:", "a:03101000", "0310<x/>1000", "0310<!-- x -->1000", "<!-- x -->03101000", "0" * 101,
     ],
 )  # fmt: skip
@@ -193,11 +193,34 @@ def test_what_is_no_key_is_a_finding_and_no_key(key):
     assert len(reading.findings[0].text) < 200
 
 
+def test_an_empty_key_names_nobody_and_that_is_told():
+    reading = shipped(antrag(""))
+
+    assert reading.header.reader is None
+    assert [(one.rule, one.level, one.path, one.text) for one in reading.findings] == [
+        ("header", "warning", "/a:antrag.0101/a:nachrichtenkopf/a:leser/a:ags", "reader: is empty, so it names nobody")
+    ]
+
+
+def test_an_empty_type_code_is_one_that_does_not_fit_the_root():
+    (found,) = shipped(xmeld(head_a(code=""))).findings
+
+    assert (found.level, found.text) == ("warning", "type code: found nothing, which is not of the form expected here")
+
+
 def test_white_space_around_codes_and_times_means_nothing():
     reading = shipped(xmeld(head_a(code="\n  1332\n").replace(TIME, f" {TIME} ")))
 
     assert reading.findings == ()
     assert (reading.header.type_code, reading.header.created_at) == ("1332", TIME)
+
+
+def test_a_time_may_be_as_exact_as_its_type_lets_it():
+    time = TIME.replace("+", f".{'123456789' * 4}+") if "." not in TIME else TIME.replace(".", f".{'123456789' * 4}")
+
+    reading = shipped(xmeld(head_a().replace(TIME, time)))
+
+    assert (reading.findings, reading.header.created_at) == ((), time)
 
 
 def test_a_uuid_is_read_as_it_stands_and_compared_without_its_case():
@@ -270,7 +293,13 @@ def test_no_document_makes_the_reader_fail_and_no_error_goes_unsaid(children):
     reading = read(root, REGISTRY.identify(root, NOW))
 
     facts = [getattr(reading.header, name) for name in ("message_id", "type_code", "created_at", "author", "reader")]
-    errors = [one for one in reading.findings if one.level == "error"]
-    second_head = sum(child.tag == "nachrichtenkopf.g2g" for child in children) > 1
-    assert len([fact for fact in facts if fact is None]) + second_head == len(errors)
+    told = [one.text.partition(":")[0] for one in reading.findings if "the type code is" not in one.text]
+    second_head = ["nachrichtenkopf.g2g"] * (sum(child.tag == "nachrichtenkopf.g2g" for child in children) > 1)
+    missing = [
+        said
+        for said, fact in zip(("message id", "type code", "time of creation", "author", "reader"), facts, strict=True)
+        if fact is None
+    ]
+    assert sorted(told) == sorted([*missing, *second_head])
+    assert all(one.level == "error" for one in reading.findings if "is missing" in one.text or "times" in one.text)
     assert reading.header.message_id is None or re.fullmatch(UUID, reading.header.message_id)

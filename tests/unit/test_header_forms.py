@@ -96,10 +96,9 @@ def _with_digit(sample: Sample, key: str | None) -> str | None:
         lambda key: f"{key[:-1]}<x/>{key[-1:]}",
         lambda key: f"../{key}",
         lambda key: f"{key}/#",
-        lambda key: "",
     ],
     ids=["comment", "comment first", "blank", "line", "zero width", "nbsp", "fullwidth", "arabic", "element", "path",
-         "wildcard", "empty"],
+         "wildcard"],
 )  # fmt: skip
 def test_what_is_no_key_is_refused(sample: Sample, spoil):
     number = sample.reader.rpartition(":")[2]
@@ -110,6 +109,20 @@ def test_what_is_no_key_is_refused(sample: Sample, spoil):
     for reading in (by_profile(document, sample.form), detect(guard.parse(document.encode())).reading):
         assert reading.header.reader is None
         assert [one.level for one in reading.findings] == ["error"]
+
+
+@pytest.mark.parametrize("sample", KEYED, ids=lambda one: one.form)
+def test_an_empty_key_names_nobody(sample: Sample):
+    good = sample.written()
+    value = sample.reader if f">{sample.reader}<" in good else sample.reader.rpartition(":")[2]
+    place = good.index(f">{value}<", good.index("XP_Gemeinde") if sample.form == "H" else 0)
+    document = good[: place + 1] + good[place + 1 + len(value) :]
+
+    for reading in (by_profile(document, sample.form), detect(guard.parse(document.encode())).reading):
+        assert reading.header.reader is None
+        assert [(one.level, one.text) for one in reading.findings] == [
+            ("warning", "reader: is empty, so it names nobody")
+        ]
 
 
 @pytest.mark.parametrize("sample", [one for one in KEYED if one.form != "H"], ids=lambda one: one.form)

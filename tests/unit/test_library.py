@@ -16,7 +16,7 @@ from hub.importing import Wishes, prepare
 from hub.library import Library
 from hub.xml import guard
 from hub.xml.registry import Registry
-from tests.releases import CODE, CODE_URL, NS, OTHER_CODE, XSD_NS, main, message, release, zipped
+from tests.releases import CODE, CODE_URL, LIST, NS, OTHER_CODE, XSD_NS, main, message, release, zipped
 from tests.standards import NOW
 
 
@@ -238,6 +238,47 @@ def test_a_release_takes_over_a_header_level_profile_and_gives_it_back(tmp_path)
     after = everything(tmp_path)
     assert {name: body for name, body in after.items() if "/modules/" not in name} == before
     assert folder.is_dir()
+
+
+RULES = '<schema xmlns="http://purl.oclc.org/dsdl/schematron" queryBinding="xslt2"/>'
+
+
+@pytest.mark.parametrize("brings", [False, True], ids=["brings none", "brings its own"])
+def test_rules_and_lists_of_a_header_level_profile_move_with_its_files(tmp_path, brings):
+    folder = header_level(tmp_path)
+    (folder / "regeln").mkdir()
+    (folder / "regeln/kopf.sch").write_text(RULES)
+    (folder / "arten.xml").write_text(LIST)
+    profile = folder / "profile.yaml"
+    profile.write_text(profile.read_text() + "schematron: [regeln/kopf.sch]\ncodelists: [arten.xml]\n")
+    before = everything(tmp_path)
+
+    imported(tmp_path, release() if brings else release(sch=None, common=None, list=None))
+
+    registry, problems = Registry.load(Files(tmp_path / "hub"))
+    found = registry.profiles["xlager", "1.0"]
+    assert problems == []
+    assert found.schematron == (
+        ("header/regeln/kopf.sch", "schematron/a/regeln.sch") if brings else ("header/regeln/kopf.sch",)
+    )
+    assert found.codelists == (("codelists/Lagerart ü_3.xml", "header/arten.xml") if brings else ("header/arten.xml",))
+    assert all((folder / name).is_file() for name in (*found.schematron, *found.codelists))
+    imported(tmp_path, release(), replace=True)
+    assert "header/regeln/kopf.sch" in Registry.load(Files(tmp_path / "hub"))[0].profiles["xlager", "1.0"].schematron
+    Library(tmp_path / "hub").remove("xlager", "1.0")
+    assert {name: body for name, body in everything(tmp_path).items() if "/modules/" not in name} == before
+
+
+def test_what_a_replacing_release_does_not_bring_is_named_no_longer_and_that_is_told(tmp_path):
+    imported(tmp_path, release())
+    without = zipped(tmp_path / "neu.zip", release(sch=None, common=None, list=None))
+
+    found = prepare([without], Library(tmp_path / "hub"), Wishes(replace=True))
+
+    (note,) = (one for one in found.notes if "no longer" in one)
+    assert "schematron/a/regeln.sch" in note
+    assert "codelists/Lagerart ü_3.xml" in note
+    assert (found.profile.schematron, found.profile.codelists) == ((), ())
 
 
 def test_a_version_that_is_removed_is_gone_and_its_modules_stay_for_others(tmp_path):

@@ -44,6 +44,7 @@ from tests.standards import NS, PROFILE, notiz, parsed
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nxsd: b.xsd", 5, 1, "a second time"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\ntitle: [a", 6, 7, ""),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nreject_with: 0910", 5, 14, "expected `problem` or a message type"),
+        ("xsd: notiz.xsd", "xsd: notiz.xsd\nreceipt_with: 1180", 5, 15, "expected `none` or a message type"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nanswers: {a: {type_code: 1}}", 5, 14, "form is missing"),
         ("xsd: notiz.xsd", "xsd: notiz.xsd\nanswers: {a: {form: x, type_code: 1}}", 5, 21, "expected one of xinneres"),
     ],
@@ -126,6 +127,17 @@ def test_a_profile_says_with_what_its_messages_are_rejected(tmp_path):
     assert problems == []
     assert str(profile.rejection_of("abruf.0101")) == "notiz/1/notiz.0910"
     assert str(profile.rejection_of("notiz.0101")) == "andere/6/rueckweisung.0010"
+
+
+def test_a_profile_says_with_what_its_messages_are_receipted(tmp_path):
+    own = 'receipt_with:\n  "*.11[4-7]?": notiz/1/quittung.1180\n'
+
+    registry, problems = notiz(tmp_path, PROFILE + own)
+
+    profile = registry.profiles["notiz", "1"]
+    assert problems == []
+    assert str(profile.receipt_of("dokument.1150")) == "notiz/1/quittung.1180"
+    assert profile.receipt_of("quittung.1180") is None
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_version_may_stand_at_a_path_and_have_several_texts(tmp_path):
     registry, problems = notiz(tmp_path, PROFILE + more)
     assert problems == []
 
-    for text in ("1", "17", "1<!-- -->8"):
+    for text in ("1", "17", "1<!-- -->8", "\n  17 "):
         assert registry.identify(parsed(f'<notiz xmlns="{NS}"><zahl>{text}</zahl></notiz>'), NOW)
     for text in ("<zahl>2</zahl>", "<zahl>17</zahl><zahl>17</zahl>", "", '<zahl xmlns="">17</zahl>'):
         assert refusal(registry, f'<notiz xmlns="{NS}">{text}</notiz>').code == "version_not_served"

@@ -173,12 +173,48 @@ def test_what_nobody_tests_or_checks_in_full_is_yellow(office: Office) -> None:
     ]  # fmt: skip
 
 
-def test_a_lossy_conversion_that_the_route_does_not_allow_is_red_and_not_yellow(office: Office) -> None:
+def test_a_lossy_conversion_that_the_route_does_not_allow_is_refused_before_anything_else(office: Office) -> None:
     office.change("allow_lossy: true, ", "")
 
-    assert why(office, "2026-05-02")["stadt 2.0"][:2] == [
-        "red", "stadt/umzug does not accept it, and no conversion leads there: meldung.0101",
-    ]  # fmt: skip
+    for command in (["release", "2026-05-02"], ["check"], ["check", "--as-of", "2026-05-02"]):
+        done = office(*command)
+        assert done.code == 78
+        assert "routes.yaml:16:74: routes.umzug: route 'umzug' leads here (stadt/umzug)" in done.err
+        assert "expected `allow_lossy: true` on that route" in done.err
+        assert done.err.endswith("1 problem\n")
+
+
+@pytest.mark.parametrize(
+    ("type_", "refused"), [("umzug/1.0", False), ("umzug/2.0", True), ("umzug/*/meldung.0101", True)]
+)
+def test_a_route_answers_for_the_lossy_conversions_that_its_messages_may_come_to(
+    office: Office, type_: str, refused: bool
+) -> None:
+    office.change("{match: {type: umzug}, allow_lossy: true,", f"{{match: {{type: {type_}}},")
+    office.config.write_text(office.config.read_text().partition("tests:")[0])
+
+    assert ("the conversion is lossy" in office("check").err) is refused
+
+
+def test_a_lossy_conversion_behind_a_lossless_one_is_found_as_well(office: Office) -> None:
+    office.change("{match: {type: umzug}, allow_lossy: true,", "{match: {type: umzug/1.0},")
+    office.config.write_text(office.config.read_text().partition("tests:")[0])
+    office.change(
+        "fidelity: lossless, xslt: transforms/vorwaerts.xsl}",
+        "fidelity: lossless, xslt: transforms/vorwaerts.xsl}\n      - convert: {from: umzug/2.0, to: umzug/1.0, fidelity: lossy, xslt: transforms/zurueck.xsl}",
+    )
+
+    assert "routes.yaml:18:" in office("check").err
+
+
+def test_check_tells_towns_whose_procedures_are_alike_together(office: Office) -> None:
+    office.change("like: wechselnd", "like: alt")
+
+    items = office("check", "--as-of", "2026-06-01", "--json").json["items"]
+
+    (told,) = (one for one in items if "is not accepted" in one["text"])
+    assert told["level"] == "error"
+    assert told["text"].startswith("dorf/umzug, stadt/umzug: umzug/2.0 is not accepted at 2026-06-01T00:00")
 
 
 def test_what_is_no_date_and_what_cannot_be_used_is_said(office: Office) -> None:

@@ -95,11 +95,27 @@ def test_the_stranger_who_signs_with_the_name_of_another_is_found(tmp_path):
     assert told(tmp_path, signed) == ["is not valid (InvalidSignature)"]
 
 
-@pytest.mark.parametrize("count", ["found no signatures", "found 2 signatures"])
-def test_none_and_two_signatures_are_refused(tmp_path, count):
-    signed = root() if "no " in count else PORTAL.sign(PORTAL.sign(root()))
+@pytest.mark.parametrize(
+    ("times", "found"),
+    [
+        (0, "no signature"),
+        (2, "2 signatures (/akte/ds:Signature[1], /akte/ds:Signature[2])"),
+        (4, "4 signatures (/akte/ds:Signature[1], /akte/ds:Signature[2], /akte/ds:Signature[3], …)"),
+    ],
+)
+def test_none_and_several_signatures_are_refused_with_their_places_however_good_they_are(tmp_path, times, found):
+    signed = root()
+    for _ in range(times):
+        signed = PORTAL.sign(signed)
 
-    assert told(tmp_path, signed) == [f"{count}, expected exactly one"]
+    assert told(tmp_path, signed) == [f"found {found}, expected exactly one, over /*"]
+
+
+def test_a_signed_document_that_quotes_a_signed_one_has_two_signatures(tmp_path):
+    whole = root()
+    whole.find(f"{{{NS}}}teil").append(PORTAL.sign(root()))
+
+    assert told(tmp_path, PORTAL.sign(whole))[0].startswith("found 2 signatures (/akte/teil/akte/ds:Signature, ")
 
 
 # --- wrapping: the signature is good, and over something else than what the hub routes

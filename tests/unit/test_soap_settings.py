@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from adapters.soap import check
+from adapters.soap import ADAPTER
 from adapters.soap_wsdl import load
-from hub.plugin import Context
+from hub.plugin import Context, Judge
+from hub.plugins import check_settings
 from hub.xml import guard
 from tests.soap_peer import PARAMETERS, REPLY, canary_server, settings, soap_context
 
+XS = "http://www.w3.org/2001/XMLSchema"
 ADDRESS = "https://gewerbe.wolfsburg.example/ws"
 CASES = Path(__file__).parents[1] / "hostile" / "cases"
 
@@ -24,7 +26,7 @@ def context(tmp_path: Path) -> Context:
 
 
 def problems(context: Context, **changes: object) -> list[tuple[str, str]]:
-    return [(".".join(key), text) for key, text in check(settings(ADDRESS, **changes), context)]
+    return [(".".join(key), text) for key, text in check_settings(ADAPTER, settings(ADDRESS, **changes), context)]
 
 
 def test_the_example_of_the_contract_is_right(context: Context) -> None:
@@ -126,9 +128,12 @@ def test_check_finds_what_does_not_fit_and_names_its_place(
 def test_plaintext_to_another_machine_needs_a_reason(context: Context) -> None:
     plain = settings("http://gewerbe.wolfsburg.example/ws")
 
-    refused = list(check(plain, context))
-    allowed = list(check(plain, replace(context, insecure="eigenes Netz, VPN")))
-    local = [list(check(settings(f"http://{host}:8080/ws"), context)) for host in ("127.0.0.1", "[::1]", "localhost")]
+    refused = list(check_settings(ADAPTER, plain, context))
+    allowed = list(check_settings(ADAPTER, plain, replace(context, insecure="eigenes Netz, VPN")))
+    local = [
+        list(check_settings(ADAPTER, settings(f"http://{host}:8080/ws"), context))
+        for host in ("127.0.0.1", "[::1]", "localhost")
+    ]
 
     assert [key for key, _ in refused] == [("address",)]
     assert allowed == []
@@ -170,10 +175,39 @@ def test_no_spelling_of_a_location_leads_outside(context: Context, location: str
         read.append(name)
         return context.read(name)
 
-    found = list(check(settings(ADDRESS, wsdl="wsdl/own.wsdl"), replace(context, read=recorded)))
+    found = list(check_settings(ADAPTER, settings(ADDRESS, wsdl="wsdl/own.wsdl"), replace(context, read=recorded)))
 
     assert [key for key, _ in found] == [("wsdl",)]
     assert set(read) == {"wsdl/own.wsdl"}
+
+
+def test_what_names_the_snapshot_is_read_without_looking_into_the_wsdl(context: Context) -> None:
+    """A command that calls nobody must name the same snapshot as the hub that does."""
+    folder = context.base / "wsdl"
+    (folder / "part").mkdir()
+    (folder / "own.wsdl").write_text(
+        (folder / "procedure.wsdl").read_text().replace("procedure.xsd", "part/procedure.xsd"), encoding="utf-8"
+    )
+    schema = (folder / "procedure.xsd").read_text(encoding="utf-8")
+    start = schema.index(">", schema.index(":schema")) + 1
+    included = f'{schema[:start]}<xs:include xmlns:xs="{XS}" schemaLocation="../more%20types.xsd"/>{schema[start:]}'
+    (folder / "part/procedure.xsd").write_text(included, encoding="utf-8")
+    (folder / "more types.xsd").write_text(f'<xs:schema xmlns:xs="{XS}"/>', encoding="utf-8")
+    given = settings(ADDRESS, wsdl="wsdl/own.wsdl")
+
+    def read_by(judge: Judge | None) -> set[str]:
+        read: set[str] = set()
+
+        def recorded(name: str) -> bytes:
+            read.add(name)
+            return context.read(name)
+
+        assert judge is not None
+        assert list(judge(given, replace(context, read=recorded))) == []
+        return read
+
+    assert read_by(ADAPTER.check) == {"wsdl/own.wsdl", "wsdl/part/procedure.xsd", "wsdl/more types.xsd"}
+    assert read_by(ADAPTER.prove) == read_by(ADAPTER.check)
 
 
 def test_a_wsdl_is_parsed_once_for_all_destinations_until_a_file_of_it_changes(context: Context) -> None:

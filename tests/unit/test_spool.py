@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from hub.spool import FOLDER, Spool, read
 
 LARGE = os.urandom(3_000_000)
 SMALL = b"klein"
+ANNOUNCED = struct.pack(">BIHq", 0, 2, 1, -2 - 3_000_000) + b"{}"  # a frame whose blob comes as a file
 
 
 @pytest.fixture
@@ -75,56 +77,73 @@ def test_large_blobs_go_as_files_and_small_ones_in_the_frame(
     monkeypatch.setattr(Spool, "write", lambda self, body: spooled.append(len(body)) or write(self, body))
     limit = b"x" * wire.BLOB_BYTES_MAX
     blobs = [SMALL, LARGE, limit, b"", LARGE[::-1]]
-    sender = threading.Thread(target=lambda: [wire.send(ends[0], {"n": n}, blobs, spool) for n in range(2)])
+    out, line = wire.Line(ends[0], spool), wire.Line(ends[1])
+    sender = threading.Thread(target=lambda: [out.send({"n": n}, blobs) for n in range(2)])
 
     sender.start()
-    got = [wire.receive(ends[1]) for _ in range(2)]
+    got = [line.receive() for _ in range(2)]
     sender.join()
 
-    assert got == [({"n": 0}, blobs), ({"n": 1}, blobs)]
+    assert [(frame.json(), frame.blobs) for frame in got] == [({"n": 0}, blobs), ({"n": 1}, blobs)]
     assert spooled == [len(LARGE)] * 4
     assert not open_spool_files()
 
 
 def test_without_a_spool_everything_goes_in_the_frame(ends: tuple[socket.socket, socket.socket]) -> None:
-    sender = threading.Thread(target=wire.send, args=(ends[0], {}, [LARGE]))
+    sender = threading.Thread(target=wire.Line(ends[0]).send, args=({}, [LARGE, None]))
 
     sender.start()
-    _, blobs = wire.receive(ends[1])
+    frame = wire.Line(ends[1]).receive()
     sender.join()
 
-    assert blobs == [LARGE]
+    assert frame.blobs == [LARGE, None]
 
 
 def test_a_full_disk_is_said_before_anything_is_sent(spool: Spool, ends: tuple[socket.socket, socket.socket]) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    out = wire.Line(ends[0], spool)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
     try:
         with pytest.raises(wire.Spoiled):
-            wire.send(ends[0], {}, [LARGE], spool)
+            out.send({}, [LARGE])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    wire.send(ends[0], {"after": True}, [SMALL], spool)
-    assert wire.receive(ends[1]) == ({"after": True}, [SMALL])
+    out.send({"after": True}, [SMALL])
+    frame = wire.Line(ends[1]).receive()
+    assert (frame.json(), frame.blobs) == ({"after": True}, [SMALL])
     assert not open_spool_files()
 
 
 def test_a_sender_that_goes_before_its_file_has_come_is_closed(ends: tuple[socket.socket, socket.socket]) -> None:
-    text = b'{"blobs": [{"spool": 3000000}]}'
-    ends[0].sendall(len(text).to_bytes(4, "big") + text)
+    ends[0].sendall(ANNOUNCED)
     ends[0].close()
 
     with pytest.raises(wire.Closed):
-        wire.receive(ends[1])
+        wire.Line(ends[1]).receive()
 
 
 def test_a_byte_without_a_file_is_spoiled(ends: tuple[socket.socket, socket.socket]) -> None:
-    text = b'{"blobs": [{"spool": 3000000}]}'
-    ends[0].sendall(len(text).to_bytes(4, "big") + text + b"\0")
+    ends[0].sendall(ANNOUNCED + b"\0")
 
     with pytest.raises(wire.Spoiled):
-        wire.receive(ends[1])
+        wire.Line(ends[1]).receive()
+
+
+def test_a_descriptor_that_nobody_has_read_is_closed_with_its_line(
+    spool: Spool, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    line = wire.Line(ends[1])
+    ends[0].sendall(ANNOUNCED[:-2])  # the frame never becomes whole
+    with spool.write(LARGE) as file:
+        socket.send_fds(ends[0], [b"\0"], [file.fileno()])
+    ends[0].close()
+
+    with pytest.raises(wire.Closed):
+        line.receive()
+    line.close()
+
+    assert not open_spool_files()
 
 
 def open_spool_files() -> list[str]:

@@ -124,7 +124,7 @@ def test_what_is_still_right_after_a_reload_stays_as_it_is(engine: Engine) -> No
 
     engine.reload()
     until(lambda: engine._accepted and engine._accepted[0] == engine.snapshot, "it was looked at")
-    until(lambda: not engine.store.open_jobs(), "the job is done")
+    until(lambda: not engine.store.jobs.unfinished(), "the job is done")
 
     assert [one.state for one in deliveries(engine, id_)] == [State.WAITING]
 

@@ -68,8 +68,14 @@ def test_values_arrive_as_text_whatever_they_hold(tmp_path: Path) -> None:
     assert guard.parse(body).text == 'it\'s "1" < 2 or //a:name'
 
 
-def test_a_value_that_is_no_xml_fails_the_step(tmp_path: Path) -> None:
-    stylesheet = compiled(tmp_path, root("<o/>"))
+def test_a_name_that_is_not_declared_is_found_all_the_same(tmp_path: Path) -> None:
+    stylesheet = compiled(tmp_path, root('<o x="{$sender}"/>'))
+
+    assert guard.parse(run(stylesheet, {"sender": "portal"})).get("x") == "portal"
+
+
+def test_a_value_that_is_no_xml_fails_the_step_that_asks_for_it(tmp_path: Path) -> None:
+    stylesheet = compiled(tmp_path, root('<o x="{$recipient}"/>'))
 
     with pytest.raises(Rejected) as caught:
         run(stylesheet, {"recipient": "a\x00b"})

@@ -157,7 +157,7 @@ def test_a_full_queue_refuses_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         threads.submit(bench.writer.run, stop, None)
         busy.wait()
         queued = [threads.submit(bench.writer.run, bench.insert, number) for number in (1, 2)]
-        while not bench.writer._queue.full():
+        while bench.writer._queue.qsize() < 2:
             pass
         with pytest.raises(Unavailable):
             bench.writer.run(bench.insert, 3)

@@ -30,7 +30,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
     if not saxon.available():
         raise ConfigError([Problem("", 0, 0, "", f"schematron {saxon.MISSING}")])
     programs = []
-    for name in _chosen(check, profile):
+    for name in chosen(check, profile):
         text = read_schematron(sources.files, profile.folder, name, check.phase)
         programs.append(sources.programs.get(f"{profile.folder}/{name}", text))
 
@@ -46,7 +46,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
     return run
 
 
-def _chosen(check: Check, profile: Profile) -> list[str]:
+def chosen(check: Check, profile: Profile) -> list[str]:
     """Return the files that count on a route: some standards have one for each kind of message."""
     for glob in check.files:
         if not any(fnmatchcase(name, glob) for name in profile.schematron):

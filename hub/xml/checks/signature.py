@@ -1,9 +1,10 @@
 """``signature``: somebody on the trust list has signed what the hub routes (XML Signature 1.1).
 
-The document must have exactly one signature, and what it is over must be the element that ``covers`` names, the whole
-document without it. Where the signed copy lies, under which id it is found and what a transform makes of it does not
-matter: what the verifier returns is compared with that element, so that a signature over a copy wrapped elsewhere
-(or over an excerpt) counts for nothing. Nothing outside the document is ever read, and no clock is asked: a
+The document must have exactly one signature: of several, whoever reads it could take another one for the one that
+counts, and each enveloped one changes what the others are over. What it is over must be the element that ``covers``
+names, the whole document without it. Where the signed copy lies, under which id it is found and what a transform makes
+of it does not matter: what the verifier returns is compared with that element, so that a signature over a copy wrapped
+elsewhere (or over an excerpt) counts for nothing. Nothing outside the document is ever read, and no clock is asked: a
 certificate must have been valid when the document was received.
 """
 
@@ -27,12 +28,14 @@ from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 from hub.files import Files
 from hub.xml import guard
 from hub.xml.checks.values import Check, Document, Found, Run, Sources, impossible
+from hub.xml.place import path_of
 from hub.xml.profile import Profile
 from hub.xml.xpath import problem_with, select
 
 _DS = "{http://www.w3.org/2000/09/xmldsig#}"
 REFERENCES_MAX = 4  # of one signature: each costs a copy of the document. XAdES has two
 CERTIFICATES_MAX = 10
+PLACES_MAX = 3  # told of signatures where there are too many
 _METHODS = frozenset(
     {
         SignatureMethod.RSA_SHA256, SignatureMethod.RSA_SHA384, SignatureMethod.RSA_SHA512,
@@ -84,7 +87,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
         at = signatures[0] if signatures else document.root
         try:
             if len(signatures) != 1:
-                raise _Refused(f"found {len(signatures) or 'no'} signatures, expected exactly one")
+                raise _Refused(f"found {_counted(signatures)}, expected exactly one, over {covers}")
             covered = select(document.root, covers, document.profile.root_of(document.root).namespaces)
             if len(covered) != 1 or not isinstance(covered[0], etree._Element):
                 raise _Refused(f"{covers} is not there exactly once")
@@ -119,6 +122,15 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError):
         return False
+
+
+def _counted(signatures: Sequence[etree._Element]) -> str:
+    """Return how many there are and where."""
+    if not signatures:
+        return "no signature"
+    places = ", ".join(path_of(one) for one in signatures[:PLACES_MAX])
+    more = ", …" if len(signatures) > PLACES_MAX else ""
+    return f"{len(signatures)} signatures ({places}{more})"
 
 
 # --- one document -------------------------------------------------------------------------------------------------

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
+from hub.errors import ConfigError
 from hub.files import Files
-from hub.xml.checks import codelists, din91379, idref, schematron, signature, xsd
+from hub.xml.checks import codelists, din91379, idref, schematron, xsd
 from hub.xml.checks.values import Check, Prepare, Run, Sources
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 from hub.xml.saxon import Programs
+from hub.xml.schematron import read_whole
+
+
+def _signature(check: Check, profile: Profile, sources: Sources) -> Run:
+    from hub.xml.checks import signature  # its libraries take longer to load than all others together
+
+    return signature.prepare(check, profile, sources)
+
 
 CHECKS: Mapping[str, tuple[Prepare, str]] = {
     "xsd": (xsd.prepare, "schema_violation"),
@@ -17,7 +27,7 @@ CHECKS: Mapping[str, tuple[Prepare, str]] = {
     "din91379": (din91379.prepare, "schema_violation"),
     "codelists": (codelists.prepare, "code_list"),
     "schematron": (schematron.prepare, "schematron"),
-    "signature": (signature.prepare, "signature"),
+    "signature": (_signature, "signature"),
 }
 """How each is prepared, and the code of a rejection for what it finds."""
 
@@ -40,3 +50,16 @@ class Checks:
             prepare, _ = CHECKS[check.name]
             self._prepared[key] = prepare(check, profile, self._sources)
         return self._prepared[key]
+
+    def read(self, check: Check, profile: Profile) -> None:
+        """Read the files that a check is prepared from, and nothing more: what cannot be read is another's to tell."""
+        files = self._sources.files
+        with suppress(OSError, ConfigError):
+            if check.name == "codelists":
+                for name in profile.codelists:
+                    files.read(f"{profile.folder}/{name}")
+            elif check.name == "schematron":
+                for name in schematron.chosen(check, profile):
+                    read_whole(files, profile.folder, name)
+            for name in check.trust:
+                files.read(name)
