@@ -10,9 +10,10 @@ STAMP := $(VENV)/.installed-$(shell cat requirements/dev.txt pyproject.toml | sh
 demo: $(STAMP)
 	@$(BIN)/xoev-hub demo $(if $(JSON),--json $(JSON))
 
-# Four processes on two cores: many tests wait for others, for clocks and for what they have killed.
+# Four processes on two cores: many tests wait for others, for clocks and for what they have killed. Files are handed
+# out as tests/conftest.py orders them.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The large figures of all proofs, one after the other: hours. Whatever records a figure is run; then the page is renewed.
 PROOFS = $(shell grep -rlE "proving.record import|RELOADS" --include='test_*.py' tests/promises tests/simulation)
