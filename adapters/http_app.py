@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from math import ceil
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
+from adapters.http_places import Documents, FullError, GivenUpError, Place
 from adapters.http_problems import Answer, problem, standard, standard_receipt
 from hub.plugin import (
     Accept,
@@ -28,16 +29,14 @@ from hub.plugin import (
     Incoming,
     Receipt,
     Rejected,
-    Room,
     TooFast,
     Unavailable,
 )
 
 PLACES = 64
 """How many messages are taken in at once."""
-GROWTH_BYTES = 1_000_000
-"""Room for a body of unknown length is taken in such steps."""
-
+DRAINED = 64
+"""How many are read on for a while after their refusal. Beyond them it is closed at once."""
 SMALL_BYTES = 1_000_000
 """So large is a message at most that is handed in together with others. A larger one has a thread to itself."""
 
@@ -75,7 +74,8 @@ class MessageApp:
         self._message = re.compile(re.escape(path) + "/" + _ID)
         self._reply = re.compile(re.escape(path) + "/" + _ID + "/replies/" + _ID)
         self._threads = ThreadPoolExecutor(PLACES, thread_name_prefix=f"accept {context.name}")
-        self._free = PLACES
+        self._documents = Documents(PLACES, context.room)
+        self._drained = 0
         self._soon: Soon | None = getattr(accept, "soon", None)
         self._answers = _Answers()
 
@@ -87,6 +87,10 @@ class MessageApp:
         except _ProblemError as error:
             self.count(error.code)
             answer = problem(error.code, self._path, **error.details)
+        except (FullError, GivenUpError) as error:
+            code = "unavailable" if isinstance(error, FullError) else "too_slow"
+            self.count(code)
+            answer = problem(code, self._path)
         except (asyncio.CancelledError, Exception) as error:  # noqa: BLE001  never 500: its sender keeps it, we look
             self._context.log.error("request_failed", source=self._context.name, error=type(error).__name__)
             answer = problem("unavailable", self._path)
@@ -136,23 +140,18 @@ class MessageApp:
         length = headers.one("content-length", _LENGTH)
         if length and int(length) > self._context.limits.max_body:
             raise _ProblemError("body_too_large")
-        if self._free == 0:
-            raise _ProblemError("unavailable")
-        self._free -= 1
-        try:
-            with _Claim(self._context.room) as claim:
-                claim.cover(int(length or 0))
-                content = await body.read(self._context.limits.max_body, claim)
-                if content is None:
-                    return None
-                incoming = describe(body=content)
-                if self._soon is not None and len(content) <= SMALL_BYTES:
-                    told = await self._answers.of(partial(self._soon, incoming))
-                else:
-                    told = await self._in_thread(self._hand_in, incoming)
-                return await self._answer_to(incoming, told, headers.accepts_xml())
-        finally:
-            self._free += 1
+        with self._documents.place() as place:
+            place.expect(int(length or 0))
+            async with self._documents.coming(place):
+                content = await body.read(self._context.limits.max_body, place)
+            if content is None:
+                return None
+            incoming = describe(body=content)
+            if self._soon is not None and len(content) <= SMALL_BYTES:
+                told = await self._answers.of(partial(self._soon, incoming))
+            else:
+                told = await self._in_thread(self._hand_in, incoming)
+            return await self._answer_to(incoming, told, headers.accepts_xml())
 
     def _hand_in(self, incoming: Incoming) -> Receipt | HubError:
         try:
@@ -229,8 +228,16 @@ class MessageApp:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers()})
         await send({"type": "http.response.body", "body": answer.body, "more_body": answer.is_error})
         if answer.is_error:
-            await body.drain(self._linger)
+            await self._drain(body)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _drain(self, body: _Body) -> None:
+        if self._drained < DRAINED:
+            self._drained += 1
+            try:
+                await body.drain(self._linger)
+            finally:
+                self._drained -= 1
 
 
 class _Answers:
@@ -263,28 +270,6 @@ class _Answers:
                 future.set_result(answer)
 
 
-class _Claim:
-    """The room that one body has: all of it at once if its length is known, else more and more of it."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        self._bytes = 0
-
-    def cover(self, size: int, growth: int = 0) -> None:
-        """Have room for so many bytes, or refuse."""
-        if size > self._bytes:
-            more = max(size - self._bytes, growth)
-            if not self._room.take(more):
-                raise _ProblemError("unavailable")
-            self._bytes += more
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._room.give(self._bytes)
-
-
 class _Body:
     """The body of a request, as it comes in."""
 
@@ -292,7 +277,7 @@ class _Body:
         self._receive = receive
         self._ended = False
 
-    async def read(self, bytes_max: int, claim: _Claim) -> bytes | None:
+    async def read(self, bytes_max: int, place: Place) -> bytes | None:
         """Return all of it, ``None`` if its sender has gone."""
         body = io.BytesIO()  # unlike a bytearray it gives its bytes without a second copy
         while not self._ended:
@@ -302,7 +287,7 @@ class _Body:
             size = body.tell() + len(chunk)
             if size > bytes_max:
                 raise _ProblemError("body_too_large")
-            claim.cover(size, GROWTH_BYTES)
+            place.hold(size)
             body.write(chunk)
         return body.getvalue()
 

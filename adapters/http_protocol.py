@@ -19,6 +19,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from adapters.http_places import GRACE_SECONDS, Connections
 from adapters.http_problems import problem
 
 HEAD_BYTES_MAX = 16_384
@@ -45,9 +46,12 @@ class _RefusedError(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. ``refused`` counts what never becomes a request."""
 
-    def __init__(self, *args: Any, bounds: Bounds, refused: Callable[[str], None], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, bounds: Bounds, places: Connections, refused: Callable[[str], None], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._bounds = bounds
+        self._places = places
         self._refused = refused
         self._timer: asyncio.TimerHandle | None = None
         self._deaf = False  # whatever arrives now is dropped
@@ -66,13 +70,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._begin()
         self._set_timer(self._bounds.head, self._too_slow)
-        if len(self.connections) > self._bounds.connections:
-            # Descriptors are the store's, too: better to refuse here than to fail there.
-            self._refuse("unavailable")
+        self._places.opened(self, len(self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._deaf = True
+        self._places.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._is_idle():
             self._begin()
+            self._places.began(self)
             self._set_timer(self._bounds.head, self._too_slow)
         self._received += len(data)
         try:
@@ -117,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._code = code
             raise _RefusedError
         self._in_head = False
+        self._places.asked(self)
         self._set_timer(self._started + self._bounds.total - self.loop.time(), self._too_slow)
         super().on_headers_complete()
         if self._last:
@@ -181,6 +186,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._set_timer(self._bounds.linger, self.transport.abort)
 
+    def give_up(self) -> None:
+        """Make room for another connection. Who is here for a moment only is not slow: it may come again."""
+        self._refuse("too_slow" if self.loop.time() - self._started > GRACE_SECONDS else "unavailable")
+
+    def cut(self) -> None:
+        """Close at once."""
+        self.transport.abort()
+
     def _too_slow(self) -> None:
         self._timer = None
         if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
@@ -206,6 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
+        self._places.ending(self)
         # Closing with unread bytes makes the kernel send a reset, which can overtake the answer.
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
@@ -227,8 +241,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def protocol_class(bounds: Bounds, refused: Callable[[str], None]) -> type[asyncio.Protocol]:
     """Return what uvicorn calls for each connection."""
+    places = Connections(bounds.connections)
 
     def connect(*args: Any, **kwargs: Any) -> BoundedProtocol:
-        return BoundedProtocol(*args, bounds=bounds, refused=refused, **kwargs)
+        return BoundedProtocol(*args, bounds=bounds, places=places, refused=refused, **kwargs)
 
     return cast("type[asyncio.Protocol]", connect)

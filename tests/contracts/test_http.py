@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from adapters.http import HttpIn, HttpListener
-from adapters.http_app import GROWTH_BYTES, PLACES, SMALL_BYTES
+from adapters.http_app import PLACES, SMALL_BYTES
+from adapters.http_places import GROWTH_BYTES
 from adapters.http_problems import STATUS_OF, problem
 from hub.message import MessageId
 from hub.plugin import Conflict, Context, Finding, Incoming, Limits, MessageStatus, Receipt, Rejected, Unavailable

@@ -266,17 +266,6 @@ def test_a_sender_is_asked_for_its_body_only_when_it_is_wanted(world: World) -> 
     assert (status(first), status(second)) == (100, 202)
 
 
-def test_too_many_connections_are_refused_before_descriptors_run_out(world: World) -> None:
-    held = [world.connect() for _ in range(BOUNDS.connections)]
-
-    with world.connect() as sender:
-        answer = sender.recv(1000)
-
-    for sender in held:
-        sender.close()
-    assert status(answer) == 503
-
-
 def test_stop_waits_for_no_idle_and_no_half_request(world: World) -> None:
     idle, half = world.connect(), world.connect()
     idle.sendall(post(samples.BODY))

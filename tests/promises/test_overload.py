@@ -1,6 +1,6 @@
 """P24: overload is refused, not suffered: 503 and 429 with Retry-After, little memory, and all is well afterwards.
 
-1,200 connections at once and 150 that drip in the suite, 10,000 and 1,000 by ``make storm``; the same rubbish 200 times,
+1,200 connections at once and 600 that drip in the suite, 10,000 and 1,000 by ``make storm``; the same rubbish 200 times,
 10,000 by ``make storm``.
 """
 
@@ -26,7 +26,7 @@ from tests.daemon import Daemon, until
 from tests.leinen import TOKENS, Leinen, leinen, soap
 from tests.proving.record import STORM, record
 
-CONNECTIONS, SLOW, RUBBISH = (10_000, 1_000, 10_000) if STORM else (1_200, 150, 200)
+CONNECTIONS, SLOW, RUBBISH = (10_000, 1_000, 10_000) if STORM else (1_200, 600, 200)
 MEMORY_MAX = 512_000_000
 ANSWER_SECONDS = 120.0
 COMMAND = f"{'XOEV_HUB_STORM=1 ' if STORM else ''}make test ARGS=tests/promises/test_overload.py"
@@ -199,7 +199,7 @@ def test_ten_thousand_at_once_are_taken_or_told_to_come_again(hub: Daemon, proce
     record("P24", "connections at once", figures, COMMAND)
 
 
-def test_many_that_drip_stop_nobody_for_long(hub: Daemon) -> None:
+def test_many_that_drip_stop_nobody(hub: Daemon) -> None:
     stop, ended = threading.Event(), []
     thread = threading.Thread(target=lambda: ended.append(asyncio.run(drip(hub.deployment.port, SLOW, stop))))
     with Memory(hub) as memory:
@@ -210,8 +210,7 @@ def test_many_that_drip_stop_nobody_for_long(hub: Daemon) -> None:
     stop.set()
     thread.join(30)
 
-    assert answers.keys() <= {202, 503}
-    assert answers[202] or SLOW > 500, "150 that drip hold up nobody"
+    assert answers == {202: 30}
     assert ended == [SLOW]
     assert memory.most <= MEMORY_MAX
     figures = {"slow connections": SLOW, "ended by the hub": ended[0], "good ones meanwhile": answers[202]}
