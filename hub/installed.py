@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from email.parser import HeaderParser
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
@@ -30,10 +30,10 @@ def version(name: str) -> str:
     Raises:
         PackageNotFoundError: It is not installed.
     """
-    return _about(Distribution.from_name(name))[1]
+    return _read(Distribution.from_name(name))[1]
 
 
-@cache
+@lru_cache(maxsize=1)
 def _all(_folders: tuple[tuple[str, float], ...]) -> Any:
     return entry_points()
 
@@ -45,8 +45,12 @@ def _changed(folder: str) -> float:
         return 0.0
 
 
-@cache
+@cache  # by the object, as long as it lives: of those in _all, never of one that was just found by name
 def _about(package: Distribution) -> tuple[str, str]:
+    return _read(package)
+
+
+def _read(package: Distribution) -> tuple[str, str]:
     # ``package.metadata`` reads the whole page that comes behind, line by line.
     text = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
     head = HeaderParser().parsestr(text.partition("\n\n")[0])

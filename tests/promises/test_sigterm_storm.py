@@ -57,7 +57,7 @@ def test_ten_times_asked_to_end_nothing_is_lost_and_nothing_comes_twice(
             hub.start()
             sender.hand_in_again()
 
-        until(lambda: not missing(sender, procedure), "everything has arrived")
+        until(lambda: not missing(sender, procedure), "everything has arrived", 600 if STORM else 60)
         until(lambda: account(hub, sender, procedure).keys() == {"delivered"}, "the hub knows it")
 
     came = Counter(entry["delivery"] for entry in entries(procedure))
