@@ -121,28 +121,26 @@ def _call(reach: pika.ConnectionParameters, exchange: str) -> Look:
 
 
 def _publication(settings: AmqpSettings, outgoing: Outgoing) -> Publication | Refused:
-    import pika
     from pika.exceptions import AMQPError
 
-    from adapters.amqp_lane import Publication
+    from adapters.amqp_lane import Encoded, Publication
 
     if outgoing.parts:
         return Refused(Reason.TRANSFORM_FAILED, "AMQP carries one body, no attachments beside it", code="parts")
     type_ = str(outgoing.message.header.type)
-    properties = pika.BasicProperties(
-        content_type=outgoing.content_type,
-        headers={**settings.headers, **outgoing.headers},
-        delivery_mode=2,
-        message_id=outgoing.delivery_id,
-        type=type_ if len(type_.encode()) <= TYPE_BYTES_MAX else None,
-        app_id="xoev-hub",
-    )
-    # Encoded here once to see that it can be: in the I/O thread it would hurt the neighbours.
+    # Here it is seen whether they can be encoded: in the I/O thread it would hurt the neighbours.
     try:
-        pieces: list[bytes] = properties.encode()
+        properties = Encoded(
+            content_type=outgoing.content_type,
+            headers={**settings.headers, **outgoing.headers},
+            delivery_mode=2,
+            message_id=outgoing.delivery_id,
+            type=type_ if len(type_.encode()) <= TYPE_BYTES_MAX else None,
+            app_id="xoev-hub",
+        )
     except AMQPError:
         return Refused(Reason.TRANSFORM_FAILED, "a property cannot be encoded", code="properties")
-    size = sum(len(piece) for piece in pieces)
+    size = sum(map(len, properties.pieces))
     if size > PROPERTIES_BYTES_MAX:
         return Refused(Reason.TRANSFORM_FAILED, f"headers of {size} bytes", code="headers-too-large")
     return Publication(settings.exchange, settings.routing_key, outgoing.body, properties)

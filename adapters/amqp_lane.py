@@ -7,8 +7,9 @@ refuses then is known for certain, and is no reason to doubt the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from hub.plugin import Blocked, Deferred, Delivered, Outcome, Phase, Reason, Ref
 
 WINDOW = 200  # messages without a confirm; more do not make it faster
 ALONE_SECONDS = 1.0  # longer does not the first message go alone: its queue may be the one that is stuck
+TOGETHER_BYTES = 64_000
 DETAIL_CHARACTERS_MAX = 500
 
 
@@ -42,6 +44,51 @@ class Publication:
             self.future.set_result(outcome)
 
 
+class Encoded(pika.BasicProperties):
+    """Properties that are encoded once, where they are made: the I/O thread, which all share, only sends them."""
+
+    def __init__(self, **properties: Any) -> None:
+        """Encode them.
+
+        Raises:
+            AMQPError: They cannot be.
+        """
+        super().__init__(**properties)  # type: ignore[no-untyped-call]  # generated, without types
+        self.pieces: list[bytes] = super().encode()  # type: ignore[no-untyped-call]  # likewise
+
+    def encode(self) -> list[bytes]:
+        return self.pieces
+
+
+class Broker(SelectConnection):
+    """A connection that sends what is written together with few calls of the kernel: pika takes three for a message."""
+
+    _held: bytearray | None = None  # bytes that wait for more
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what the block writes at its end, and whenever it has become much."""
+        self._held = bytearray()
+        try:
+            yield
+        finally:
+            self._send_held()
+            self._held = None
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if self._held is None:
+            super()._adapter_emit_data(data)
+            return
+        self._held += data
+        if len(self._held) > TOGETHER_BYTES:
+            self._send_held()
+
+    def _send_held(self) -> None:
+        if self._held:
+            super()._adapter_emit_data(bytes(self._held))
+            self._held.clear()
+
+
 class Lane:
     """The channel of one exchange. ``room`` is called when there may be room for more."""
 
@@ -55,18 +102,22 @@ class Lane:
         self._window = 0
         self._abandoned = 0  # the last tag given up of which nothing shows yet that the broker has read it
 
-    def pump(self, connection: SelectConnection) -> None:
+    def pump(self, connection: Broker) -> None:
         """Write what waits, as far as the window allows."""
         if self.waiting and self._channel is None:
             self._open(connection)
-        while self.waiting and self._channel is not None and len(self._written) < self._window:
-            publication = self.waiting.popleft()
-            if publication.future.set_running_or_notify_cancel():
-                self._tag += 1
-                self._written[self._tag] = publication
-                self._channel.basic_publish(
-                    self._exchange, publication.routing_key, publication.body, publication.properties, mandatory=True
-                )
+        with connection.together():
+            while self.waiting and self._channel is not None and len(self._written) < self._window:
+                publication = self.waiting.popleft()
+                if publication.future.set_running_or_notify_cancel():
+                    self._write(self._channel, publication)
+
+    def _write(self, channel: Channel, publication: Publication) -> None:
+        self._tag += 1
+        self._written[self._tag] = publication
+        channel.basic_publish(
+            self._exchange, publication.routing_key, publication.body, publication.properties, mandatory=True
+        )
 
     def refuse_waiting(self, outcome: Outcome) -> None:
         """Settle what is not written."""
@@ -90,7 +141,7 @@ class Lane:
 
     # --- the life of the channel
 
-    def _open(self, connection: SelectConnection) -> None:
+    def _open(self, connection: Broker) -> None:
         try:
             self._channel = connection.channel(on_open_callback=self._opened)
         except AMQPError:

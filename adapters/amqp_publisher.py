@@ -20,9 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import IOLoop
 
-from adapters.amqp_lane import Lane, Publication, refusal
+from adapters.amqp_lane import Broker, Lane, Publication, refusal
 from hub.plugin import Blocked, Deferred, Outcome, Reason, Unclear
 
 PAUSE_SECONDS_FIRST = 0.1
@@ -157,7 +157,7 @@ class _Connection:
         self._log = log
         self._take = take
         self._lanes: dict[str, Lane] = {}
-        self._connection: SelectConnection | None = None
+        self._connection: Broker | None = None
         self._pausing = False
         self._failures = 0
         self._blocked = False
@@ -221,7 +221,7 @@ class _Connection:
         if isinstance(parameters, Blocked):
             self._failed(parameters)
             return
-        self._connection = SelectConnection(
+        self._connection = Broker(
             parameters,
             on_open_callback=self._opened,
             on_open_error_callback=self._not_opened,

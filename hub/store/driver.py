@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -155,20 +156,16 @@ class _Ready:
     """A statement as the driver takes it."""
 
     text: str
-    names: tuple[str, ...]
-    positional: bool
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...] | dict[str, Any]]
     constants: Mapping[str, Any]
-    processors: Mapping[str, Callable[[Any], Any]]  # of those whose values the driver would not understand
+    processors: Sequence[tuple[str, Callable[[Any], Any]]]  # of those whose values the driver would not understand
     values: tuple[int, int] | None = None  # of an INSERT that may have several rows: where its only one stands
 
     def parameters(self, values: Mapping[str, Any]) -> tuple[Any, ...] | dict[str, Any]:
         told = {**self.constants, **values}
-        for name, process in self.processors.items():
-            if name in told:  # a list of constants is written out under other names
-                told[name] = process(told[name])
-        if self.positional:
-            return tuple([told[name] for name in self.names])
-        return {name: told[name] for name in self.names}
+        for name, process in self.processors:
+            told[name] = process(told[name])
+        return self.pick(told)
 
 
 @cache
@@ -187,9 +184,24 @@ def _ready(statement: sa.Select[Any] | sa.Insert | sa.Update, dialect: sa.Dialec
         {name: bind.value for bind, name in compiled.bind_names.items()}, escape_names=False
     )
     names = tuple(written.positiontup or ()) if compiled.positional else tuple(written.parameters)
-    constants = {name: value for name, value in written.parameters.items() if name not in keys}
+    constants = {
+        name: processors[name](value) if name in processors else value  # a list is written out under other names
+        for name, value in written.parameters.items()
+        if name not in keys
+    }
+    of_rows = [(name, process) for name, process in processors.items() if name in keys]
     values = _values(written.statement, len(names)) if dialect.name == "sqlite" and compiled.isinsert else None
-    return _Ready(written.statement, names, compiled.positional, constants, processors, values)
+    return _Ready(written.statement, _picker(names, positional=compiled.positional), constants, of_rows, values)
+
+
+def _picker(
+    names: tuple[str, ...], *, positional: bool
+) -> Callable[[Mapping[str, Any]], tuple[Any, ...] | dict[str, Any]]:
+    if not positional:
+        return lambda told: {name: told[name] for name in names}
+    if len(names) < 2:  # of one name an itemgetter gives no tuple
+        return lambda told: tuple([told[name] for name in names])
+    return itemgetter(*names)
 
 
 def _values(text: str, parameters: int) -> tuple[int, int] | None:

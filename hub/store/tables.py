@@ -42,6 +42,9 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"))  # made once: json.dumps makes one for each call
+
+
 class Json(TypeDecorator[Mapping[str, Any]]):
     """A small mapping as text. Not the databases' own type: nobody searches in it."""
 
@@ -49,7 +52,7 @@ class Json(TypeDecorator[Mapping[str, Any]]):
     cache_ok = True
 
     def process_bind_param(self, value: Mapping[str, Any] | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else json.dumps(dict(value), separators=(",", ":"))
+        return None if value is None else _JSON.encode(dict(value))
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Mapping[str, Any] | None:  # noqa: ARG002
         return None if value is None else json.loads(value)

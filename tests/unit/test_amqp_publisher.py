@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pika
 import pytest
 from pika import spec
+from pika.adapters.select_connection import SelectConnection
 from pika.exceptions import ChannelClosedByBroker, ChannelClosedByClient, NoFreeChannels
 
 from adapters import amqp_publisher
-from adapters.amqp_lane import WINDOW, Lane, Publication, refusal
+from adapters.amqp_lane import TOGETHER_BYTES, WINDOW, Broker, Encoded, Lane, Publication, refusal
 from adapters.amqp_publisher import Publisher
 from hub.plugin import Blocked, Deferred, Delivered, Outcome, Reason, Refused, Unclear
 from hub.testing import RecordedLog
@@ -44,6 +46,9 @@ class Script:
 
     def confirm_delivery(self, on_confirm: Any, callback: Any) -> None:
         self.on_confirm, self.on_select_ok = on_confirm, callback
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def basic_publish(self, exchange: str, key: str, body: bytes, properties: Any, *, mandatory: bool) -> None:
         assert mandatory
@@ -390,3 +395,27 @@ def test_a_closed_publisher_takes_nothing() -> None:
     publisher.publish(late)
 
     assert isinstance(late.future.result(0), Deferred)
+
+
+def test_what_is_written_together_is_sent_with_one_call_and_what_is_much_is_not_gathered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[bytes] = []
+    monkeypatch.setattr(SelectConnection, "_adapter_emit_data", lambda _self, data: sent.append(data))
+    broker = Broker.__new__(Broker)
+
+    with broker.together():
+        broker._adapter_emit_data(b"method")
+        broker._adapter_emit_data(b"body")
+    broker._adapter_emit_data(b"heartbeat")
+    with broker.together():
+        broker._adapter_emit_data(bytes(TOGETHER_BYTES + 1))
+        broker._adapter_emit_data(b"end")
+
+    assert sent == [b"methodbody", b"heartbeat", bytes(TOGETHER_BYTES + 1), b"end"]
+
+
+def test_properties_are_encoded_as_pika_does_it() -> None:
+    told = {"content_type": "application/xml", "headers": {"x": "y"}, "delivery_mode": 2, "message_id": "m"}
+
+    assert Encoded(**told).encode() == pika.BasicProperties(**told).encode()
