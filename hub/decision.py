@@ -66,7 +66,7 @@ def recorded(record: MessageRecord, infos: Iterable[PayloadInfo]) -> Decision:
 
 def leg_recorded(one: Delivery, info: PayloadInfo | None) -> Leg:
     """Return how one delivery was planned, as the store has it. ``info`` is of the bytes that it sends."""
-    born_dead = one.payload_id is None
+    born_dead = one.payload_id is None and not one.attempts  # what was tried had bytes, and they are erased
     return Leg(
         one.destination,
         one.route,

@@ -101,7 +101,8 @@ class Items:
     def _resend(self, job: Job, item: str) -> None:
         delivery = _movable(self._store.delivery(item))
         if delivery.payload_id is None or delivery.destination is None:
-            raise Undone("there are no bytes to send: replay plans them anew")
+            why = "they are erased" if delivery.attempts else "replay plans them anew"  # for it was born dead
+            raise Undone(f"there are no bytes to send: {why}")
         _refuse_unless(delivery, {State.DEAD}, job)
         settlement = Settlement(delivery, self._event(job, EventKind.RESENT))
         self._release(Change(settlements=(settlement,), item=ItemResult(job.id, item, "done")), {delivery.destination})

@@ -205,9 +205,9 @@ def _guarded(function: Callable[[Outgoing], Outgoing], name: str) -> Step:
                     content_type=result.content_type,
                     headers=result.headers,
                 )
-            rule, line, text = "step-result", 0, f"{name} gave no Outgoing with a body"
+            rule, file, line, text = "step-result", name, 0, f"{name} gave no Outgoing with a body"
         # Raised outside, so that no exception whose text quotes the document hangs on ours.
-        raise Rejected("transform_failed", [Finding(rule, line=line, text=text)])
+        raise Rejected("transform_failed", [Finding(rule, file, line, text)])
 
     return run
 

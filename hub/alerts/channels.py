@@ -16,6 +16,7 @@ import ssl
 import subprocess
 from collections.abc import Callable, Sequence
 from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import Any, assert_never
 from urllib.parse import urlsplit
@@ -124,6 +125,9 @@ def letter(channel: Mail, notices: Sequence[Notice]) -> EmailMessage:
     what = f"{first.what}: {first.alert.name} {first.alert.object}{more}"
     message["Subject"] = f"[xoev-hub {socket.gethostname()}] {what}"
     message["From"], message["To"] = channel.sender, ", ".join(channel.to)
+    # RFC 5322 §3.6 wants date and id, a mail without them is taken for junk. RFC 3834: no absence note answers it.
+    message["Date"], message["Message-ID"] = formatdate(localtime=True), make_msgid(domain=socket.gethostname())
+    message["Auto-Submitted"] = "auto-generated"
     lines = []
     for one in notices:
         lines += [f"{one.what}: {one.alert.text}", f"    since {one.raised_at:%Y-%m-%d %H:%M} UTC"]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hub.jobs import Jobs
     from hub.selection import Preview, Selection
     from hub.service import Hub
+    from hub.store.api import Filter
 
 IDS_MAX = 10_000  # more than that is a filter
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -149,8 +150,9 @@ def _act(session: Session, kind: JobKind, asked: Mapping[str, Any], more: Mappin
     reason = check_reason(asked["reason"])
     ids = _ids(asked["ids"])
     filter_ = filter_of(asked)
-    if not asked["ids"] and not any(getattr(filter_, name) is not None for name in filter_.__dataclass_fields__):
-        raise click.UsageError("expected ids, or a filter such as --state dead --route NAME")
+    filtered = any(getattr(filter_, name) is not None for name in filter_.__dataclass_fields__)
+    if bool(asked["ids"]) is filtered:  # both: a message's id stands for more than a filter beside it would leave
+        raise click.UsageError("expected ids, or a filter such as --state dead --route NAME; one of the two")
     if asked.get("diff") and not asked["dry_run"]:
         raise click.UsageError("--diff goes with --dry-run: it shows what would be different")
     hub = session.hub()
@@ -163,6 +165,8 @@ def _act(session: Session, kind: JobKind, asked: Mapping[str, Any], more: Mappin
     count = len(selection.items)
     if asked["dry_run"] or not count:
         _preview(kind, selection, as_json=asked["as_json"])
+        if not count:
+            _tell_unknown(session, hub, filter_)
         raise click.exceptions.Exit(FAILED if selection.nothing and not count else OK)
     wish = hub.wish(kind, reason, _arguments(asked) | dict(more or {}))
     twin = hub.store.jobs.twin(wish, selection.items)
@@ -270,6 +274,23 @@ def _tell_preview(preview: Preview) -> None:
         for (owner, destination, state, reason), count in preview.groups.items()
     ]
     put_table(("municipality", "destination", "state", "reason", "count"), rows)
+
+
+def _tell_unknown(session: Session, hub: Hub, filter_: Filter) -> None:
+    """Say which names of a filter that found nothing are in no configuration: they may be mistyped."""
+    try:
+        deployment = session.deployment()
+    except ConfigError:
+        return  # nobody can tell
+    destinations = {*deployment.destinations, *(name for name, _ in hub.store.counts())}
+    for what, name, known in (
+        ("destination", filter_.destination, destinations),
+        ("route", filter_.route, {route.name for route in deployment.routes}),
+        ("municipality", filter_.municipality, {*deployment.municipalities, *deployment.partners}),
+        ("sender", filter_.sender, deployment.senders),
+    ):
+        if name is not None and name not in known:
+            say(f"there is no {what} {name}; xoev-hub config show lists what there is")
 
 
 # --- doing it ----------------------------------------------------------------------------------------------------

@@ -103,7 +103,9 @@ def tell(shown: Mapping[str, Any]) -> None:
     for leg in shown["plan"]:
         what = f"{leg['size']} bytes {leg['content_type']}"
         if leg["reason"]:
-            what = f"dead: {leg['reason']} {leg['code'] or ''}"
+            what = f"dead: {leg['reason']} {leg['code'] or ''}".rstrip()
+        elif leg["size"] is None:
+            what = "its bytes are erased"
         click.echo(f"deliver    {leg['destination'] or 'nowhere'}: {what}")
         for finding in leg.get("findings", ()):
             click.echo(f"           {finding['level']}: {finding['rule']} {printable(finding['path'])}")

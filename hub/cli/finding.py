@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,27 +48,31 @@ class Fingerprint(click.ParamType[str]):
         return str(value)
 
 
+def _once(_context: click.Context, _option: click.Parameter, given: tuple[Any, ...]) -> Any:
+    """Return the one value of a filter: to take the last of two without a word is to choose what nobody has named."""
+    if len(given) > 1:
+        raise click.BadParameter("given more than once; expected one value, and a command for each")
+    return given[0] if given else None
+
+
 def filters(why: str = "--reason") -> Callable[[F], F]:
     """Give a command the filters of a listing. ``why`` is the option that asks why a delivery waits or is dead."""
+    once = partial(click.option, multiple=True, callback=_once)
 
     def give(command: F) -> F:
         for option in reversed(
             (
-                click.option("--state", type=click.Choice(STATES)),
-                click.option("--route", type=Text()),
-                click.option("--municipality", type=Text(), help="The owner's key."),
-                click.option("--destination", type=Text()),
-                click.option("--sender", type=Text()),
-                click.option(
-                    "--reference",
-                    type=Text(),
-                    help="Of a sender, a message id, a key, a file number.",
-                ),
-                click.option("--type", "type_", type=Text(), metavar="GLOB", help="standard/version/name, with globs."),
-                click.option(why, "because", type=Text(), help="Why a delivery waits or is dead."),
-                click.option("--fingerprint", type=Fingerprint(), help="Of a group of equal failures: `groups list`."),
-                click.option("--since", type=Time()),
-                click.option("--until", type=Time()),
+                once("--state", type=click.Choice(STATES)),
+                once("--route", type=Text()),
+                once("--municipality", type=Text(), help="The owner's key."),
+                once("--destination", type=Text()),
+                once("--sender", type=Text()),
+                once("--reference", type=Text(), help="Of a sender, a message id, a key, a file number."),
+                once("--type", "type_", type=Text(), metavar="GLOB", help="standard/version/name, with globs."),
+                once(why, "because", type=Text(), help="Why a delivery waits or is dead."),
+                once("--fingerprint", type=Fingerprint(), help="Of a group of equal failures: `groups list`."),
+                once("--since", type=Time()),
+                once("--until", type=Time()),
             )
         ):
             command = option(command)

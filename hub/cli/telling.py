@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,6 +53,8 @@ def _routes(deployment: Deployment, timeline: Timeline, kept: Record) -> dict[st
 
     record = timeline.record
     if kept.header is None or record.type is None:
+        if not any(info.role == "received" for info in timeline.payloads):
+            return {"routes": [], "obstacle": "its bytes and its header are erased"}
         again = f"its header is not kept: xoev-hub explain --message {record.id} reads it again"
         return {"routes": [], "obstacle": again}
     addressee = Directory(deployment).named(record.recipient) if record.recipient else None
@@ -86,16 +89,26 @@ def tell(timeline: Timeline, entries: list[dict[str, Any]]) -> None:
             click.echo(f"           {name}: {printable(value)}")
         for finding in timeline.findings:
             if finding.get("delivery") == one.id:
-                click.echo(f"           {finding['level']}: {finding['rule']} {printable(finding['path'])}")
+                click.echo(f"           {finding['level']}: {_place(finding)}")
     click.echo("")
     for entry in entries:
         for line in _lines(entry):
             click.echo(line)
 
 
+def _place(finding: Mapping[str, Any]) -> str:
+    line = f"line {finding['line']}" if finding.get("line") else ""
+    return printable("  ".join(filter(None, (finding["rule"], finding["path"], line))))
+
+
+def _local(at: str, spec: str = "milliseconds") -> str:
+    """Return a time as the clock on the wall here shows it, as all listings do; programs get UTC."""
+    here = datetime.fromisoformat(at).astimezone().replace(tzinfo=None)
+    return here.isoformat(" ", spec)
+
+
 def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    at = str(entry["at"]).replace("T", " ").removesuffix("Z")
-    yield f"{at}  {entry['what']:9} {_facts(entry)}"
+    yield f"{_local(entry['at'])}  {entry['what']:9} {_facts(entry)}"
     indent = " " * 35
     for route in entry.get("routes", ()):
         yield f"{indent}{'✓' if route['matched'] else '–'} {route['name']}: {printable(route['why'])}"
@@ -106,7 +119,7 @@ def _facts(entry: Mapping[str, Any]) -> str:
     match entry["what"]:
         case "attempt":
             took = f"{entry['duration_ms']:.0f} ms" if entry.get("duration_ms") is not None else None
-            next_ = f"next {entry['next_at']}" if entry.get("next_at") else None
+            next_ = f"next {_local(entry['next_at'], 'seconds')}" if entry.get("next_at") else None
             actor = entry.get("actor") if entry.get("actor") != "hub" else None
             told = [f"{entry['number']} to {entry['destination'] or 'nowhere'}: {entry['outcome']}"]
             told += [*(entry.get(name) for name in ("reason", "phase", "code")), took, next_, actor]

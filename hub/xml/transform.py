@@ -72,11 +72,11 @@ class Stylesheet:
         except etree.XSLTError as error:
             refusal = self._failure(error.error_log)
         except (etree.LxmlError, ValueError) as error:
-            refusal = _rejected(f"xslt-{type(error).__name__}", 0, f"{self.name} failed")
+            refusal = _rejected(f"xslt-{type(error).__name__}", self.name, 0, f"{self.name} failed")
         else:
             if root is not None and body:
                 return self._sendable(body)
-            refusal = _rejected("xslt-empty", 0, f"{self.name} gave an empty result")
+            refusal = _rejected("xslt-empty", self.name, 0, f"{self.name} gave an empty result")
         # Raised outside, so that no exception with libxslt's text, which quotes the document, hangs on ours.
         raise refusal
 
@@ -86,20 +86,21 @@ class Stylesheet:
             trees.parse(body, limits=INSIDE)
         except Rejected as refusal:
             text = f"the result of {self.name} is no XML that may be sent ({refusal.code})"
-            raise _rejected("xslt-result", 0, text) from None
+            raise _rejected("xslt-result", self.name, 0, text) from None
         return body
 
     def _failure(self, log: etree._ListErrorLog) -> Rejected:
         file, line = _place(log)
         if not file:
-            return _rejected("xslt-message", 0, f"{self.name} ended itself by xsl:message")
+            return _rejected("xslt-message", self.name, 0, f"{self.name} ended itself by xsl:message")
         kinds = [entry.type_name for entry in log if entry.domain_name == "XPATH"]
         kind = f" ({kinds[0]})" if kinds else ""
-        return _rejected("xslt-error", line, f"{file} failed in line {line}{kind}")
+        return _rejected("xslt-error", file, line, f"{file} failed in line {line}{kind}")
 
 
-def _rejected(rule: str, line: int, text: str) -> Rejected:
-    return Rejected("transform_failed", [Finding(rule, line=line, text=text)])
+def _rejected(rule: str, file: str, line: int, text: str) -> Rejected:
+    # The place is the stylesheet's: the text is not kept, and a person has to know which of them to mend.
+    return Rejected("transform_failed", [Finding(rule, file, line, text)])
 
 
 def _place(log: etree._ListErrorLog) -> tuple[str, int]:

@@ -71,7 +71,7 @@ class Stylesheet3:
         return result
 
     def _rejected(self, rule: str, text: str) -> Rejected:
-        return Rejected("transform_failed", [Finding(rule, text=text)])
+        return Rejected("transform_failed", [Finding(rule, self.name, text=text)])
 
 
 class _Sheets:

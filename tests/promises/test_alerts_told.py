@@ -179,6 +179,7 @@ def test_a_mail_goes_out_over_starttls(store: SqlStore, place: Place, tmp_path: 
     assert f"raised: blocked {GEWERBE} (and 1 more)" in letter
     assert "To: a@stadt.example, b@stadt.example" in letter
     assert "next: mend it" in letter
+    assert all(f"\n{name}: " in letter for name in ("Date", "Message-ID", "Auto-Submitted"))  # RFC 5322 §3.6
     assert not store.watch.mute()
 
 

@@ -1,6 +1,7 @@
 """``replay``, ``resend``, ``close``, ``pause``, ``resume``: what changes something, and what must not change a thing."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -451,3 +452,56 @@ def test_replan_is_for_what_waits(office):
 
     assert (done.code, nothing.code) == (0, 1)
     assert states(office) == ["closed", "waiting", "dead"]
+
+
+# --- what is meant
+
+
+def arrived_and_erased(office):
+    """Leave every delivery as it is when its message's bytes were erased some time after it had arrived."""
+    with sqlite3.connect(office.folder / "var" / "hub.db") as connection:
+        connection.execute("update delivery set state = 'delivered', attempts = 1, revision = 2, payload_id = null")
+        connection.execute("delete from payload")
+    connection.close()
+
+
+def test_two_values_for_one_filter_are_refused_and_not_the_last_one_taken(office):
+    office.keep(office.message(dead="refused"), office.message(dead="refused", destinations=(VILLAGE,)))
+
+    done = office("replay", "--destination", TOWN, "--destination", VILLAGE, *REASON)
+    listed = office("messages", "list", "--state", "dead", "--state", "waiting")
+
+    assert (done.code, listed.code) == (2, 2)
+    assert "'--destination': given more than once" in done.err
+    assert states(office) == ["dead", "dead"]
+
+
+def test_ids_and_filters_together_are_refused_and_the_filter_is_not_ignored(office):
+    (kept,) = office.keep(office.message(dead="refused", destinations=(TOWN, VILLAGE)))
+
+    done = office("replay", kept.message.id, "--destination", TOWN, *REASON)
+
+    assert done.code == 2
+    assert "one of the two" in done.err
+    assert states(office) == ["dead", "dead"]
+
+
+@pytest.mark.parametrize("name", ["destination", "route", "municipality", "sender"])
+def test_a_name_that_nobody_knows_is_named_when_nothing_fits(office, name):
+    office.keep(office.message(dead="refused"))
+
+    done = office("replay", "--state", "dead", f"--{name}", "musterstatt", *REASON)
+
+    assert done.code == 0
+    assert f"there is no {name} musterstatt" in done.err
+    assert "there is no" not in office("replay", "--state", "waiting", "--destination", TOWN, *REASON).err
+
+
+def test_a_resend_of_what_is_erased_does_not_advise_a_replay(office):
+    (kept,) = office.keep(office.message())
+    arrived_and_erased(office)
+
+    done = office("resend", kept.deliveries[0].id, "--again", *REASON)
+
+    assert done.code == 1
+    assert done.err.endswith("failed there are no bytes to send: they are erased\n")

@@ -1,5 +1,6 @@
 """``messages list|show``: finding messages and understanding them."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,11 @@ MESSAGE_KEYS = {
 DELIVERY_KEYS = {
     "id", "destination", "route", "state", "attempts", "reason", "phase", "next_attempt_at", "values", "replay_of",
 }  # fmt: skip
+
+FAILING = """<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
+<xsl:template match="/">
+<xsl:value-of select="nirgends:gibt()" xmlns:nirgends="urn:nirgends"/>
+</xsl:template></xsl:stylesheet>"""
 
 
 def test_a_message_is_listed_in_the_promised_shape(office):
@@ -137,6 +143,39 @@ def test_a_filter_that_makes_no_sense_is_refused(office, arguments):
 
 
 # --- show
+
+
+@pytest.fixture
+def tokyo(monkeypatch):
+    """Let this machine stand where no clock shows UTC."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_a_timeline_has_the_time_of_the_listing_and_programs_have_utc(office):
+    shown = office.accepted()
+
+    listing = office("messages", "list").out.splitlines()[1]
+    lines = office("messages", "show", shown["id"]).out.splitlines()
+    (received,) = [line for line in lines if "  received  " in line]
+
+    assert received.startswith(listing[:19])
+    assert shown["timeline"][0]["at"].endswith("Z")
+    assert shown["timeline"][0]["at"][11:19] != received[11:19]
+
+
+def test_a_step_that_failed_is_shown_with_its_stylesheet_and_line(office):
+    (office.folder / "transforms").mkdir(exist_ok=True)
+    (office.folder / "transforms" / "kaputt.xsl").write_text(FAILING, encoding="utf-8")
+    office.change("    checks: [xsd]  ", "    steps: [{xslt: transforms/kaputt.xsl}]\n    checks: [xsd]  ")
+
+    shown = office("messages", "show", office.accepted()["id"]).out
+
+    assert "error: xslt-error  transforms/kaputt.xsl  line 3" in shown
 
 
 def test_a_message_shows_its_whole_life(office):

@@ -290,6 +290,20 @@ def test_of_an_erased_message_the_record_is_told_and_nothing_guessed(office: Off
     assert "the original bytes are erased" in people.out
 
 
+def test_of_an_erased_message_that_had_arrived_nobody_says_that_it_was_dead(office: Office) -> None:
+    id_ = office.accepted()["id"]
+    _rewrite(office, "update delivery set state = 'delivered', attempts = 1, revision = 2, payload_id = null")
+    _rewrite(office, "delete from payload")
+    _rewrite(office, "update message set header = null")
+
+    done = office("explain", "--message", id_)
+    shown = office("messages", "show", id_)
+
+    assert "deliver    musterstadt/antrag: its bytes are erased" in done.out
+    assert "dead" not in done.out
+    assert "its bytes and its header are erased" in shown.out
+
+
 def test_what_was_refused_before_a_snapshot_was_asked_is_said(office: Office) -> None:
     store = office.store()
     id_ = new_id()
