@@ -28,6 +28,7 @@ _SCH = "{http://purl.oclc.org/dsdl/schematron}"
 _XSL = "{http://www.w3.org/1999/XSL/Transform}"
 _TESTS = (f"{_SCH}assert", f"{_SCH}report")
 _F = f"{{{RESULT}}}f"
+_VARIABLE = re.compile(r"\$((?:[\w.-]+:)?[\w.-]+)")
 _KNOWN = {"xs": "http://www.w3.org/2001/XMLSchema", "xsl": _XSL[1:-1], "found": RESULT}
 
 
@@ -113,6 +114,8 @@ class _Compiler:
         self._phase = phase or schema.get("defaultPhase", "")
         self._abstract = {one.get("id"): one for one in schema.iter(f"{_SCH}rule") if one.get("abstract") == "true"}
         self._diagnostics = {one.get("id"): one for one in schema.iter(f"{_SCH}diagnostic")}
+        self._taken: set[str] = set()  # names of global variables
+        self._called: Mapping[str, str] = {}  # the pattern's own variables -> what they are called in the stylesheet
 
     def stylesheet(self) -> etree._Element:
         schema = self._schema
@@ -130,6 +133,7 @@ class _Compiler:
             if str(node.tag).startswith(_XSL):
                 out.append(deepcopy(node))
             elif node.tag == f"{_SCH}let":
+                self._taken.add(node.get("name", ""))
                 self._let(node, out)
         main = etree.SubElement(out, f"{_XSL}template", match="/")
         result = etree.SubElement(main, f"{{{RESULT}}}result")
@@ -171,13 +175,18 @@ class _Compiler:
                 raise self._problem(node, f"is-a={of!r}: there is no such abstract pattern")
 
     def _pattern(self, pattern: _Pattern, mode: str, out: etree._Element) -> None:
+        self._called = self._own_names(pattern, mode)
         for node in pattern.node.iterchildren(f"{_SCH}let"):
             self._let(node, out)
         rules = [one for one in pattern.node.iterchildren(f"{_SCH}rule") if one.get("abstract") != "true"]
         parts = [list(self._parts(rule, ())) for rule in rules]
         names = _names(pattern.id, [part for of_rule in parts for part in of_rule if part.tag in _TESTS])
         for position, rule in enumerate(rules):
-            attributes = {"match": rule.get("context", ""), "mode": mode, "priority": str(len(rules) - position)}
+            attributes = {
+                "match": self._own(rule.get("context", "")),
+                "mode": mode,
+                "priority": str(len(rules) - position),
+            }
             template = etree.SubElement(out, f"{_XSL}template", attributes)
             for part in parts[position]:
                 if part.tag == f"{_SCH}let":
@@ -186,6 +195,16 @@ class _Compiler:
                 if part.tag in _TESTS:
                     self._test(part, rule, next(names), template)
             etree.SubElement(template, f"{_XSL}apply-templates", mode=mode, select="@*|node()")
+
+    def _own_names(self, pattern: _Pattern, mode: str) -> Mapping[str, str]:
+        """Return other names for a pattern's variables that stand in another one, too: a stylesheet has one scope."""
+        own = {node.get("name", "") for node in pattern.node.iterchildren(f"{_SCH}let")}
+        called = {name: f"{mode}-{name.replace(':', '-')}" for name in own & self._taken}
+        self._taken |= own
+        return called
+
+    def _own(self, xpath: str) -> str:
+        return _VARIABLE.sub(lambda found: f"${self._called.get(found[1], found[1])}", xpath) if self._called else xpath
 
     def _parts(self, rule: etree._Element, above: tuple[etree._Element, ...]) -> Iterator[etree._Element]:
         """Yield what a rule consists of, with that of the abstract rules that it extends."""
@@ -199,7 +218,7 @@ class _Compiler:
             yield from self._parts(extended, (*above, extended))
 
     def _test(self, part: etree._Element, rule: etree._Element, name: str, out: etree._Element) -> None:
-        test = part.get("test", "")
+        test = self._own(part.get("test", ""))
         failing = f"not({test})" if part.tag == f"{_SCH}assert" else test
         inside = etree.SubElement(out, f"{_XSL}if", test=failing)
         level = next((one.get(name) for one in (part, rule) for name in ("flag", "role") if one.get(name)), "error")
@@ -217,9 +236,9 @@ class _Compiler:
         self._put(node.text, out)
         for child in node:
             if child.tag == f"{_SCH}value-of":
-                etree.SubElement(out, f"{_XSL}value-of", select=child.get("select", "''"))
+                etree.SubElement(out, f"{_XSL}value-of", select=self._own(child.get("select", "''")))
             elif child.tag == f"{_SCH}name":
-                etree.SubElement(out, f"{_XSL}value-of", select=f"name({child.get('path', '.')})")
+                etree.SubElement(out, f"{_XSL}value-of", select=self._own(f"name({child.get('path', '.')})"))
             elif isinstance(child.tag, str):
                 self._text(child, out)
             self._put(child.tail, out)
@@ -229,13 +248,17 @@ class _Compiler:
             etree.SubElement(out, f"{_XSL}text").text = text
 
     def _let(self, node: etree._Element, out: etree._Element) -> None:
-        variable = etree.SubElement(out, f"{_XSL}variable", name=node.get("name", ""))
+        name = node.get("name", "")
+        variable = etree.SubElement(out, f"{_XSL}variable", name=self._called.get(name, name))
         if node.get("as"):
             variable.set("as", node.get("as", ""))
         if node.get("value") is not None:
-            variable.set("select", node.get("value", ""))
+            variable.set("select", self._own(node.get("value", "")))
         else:
             variable.extend(deepcopy(child) for child in node)
+            for inside in variable.iterdescendants("*"):
+                for key, value in inside.attrib.items():
+                    inside.set(key, self._own(str(value)))
 
     def _problem(self, node: etree._Element, text: str) -> ConfigError:
         return ConfigError([Problem(self._file, node.sourceline or 0, 0, "", text)])

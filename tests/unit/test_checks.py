@@ -98,6 +98,8 @@ def state(code: str, version: str) -> str:
         ("PL", "9", ["code_unknown error"], ["code_unknown error"]),
         ("F", "10", ["code_unknown error"], ["code_unknown error"]),
         (" D ", "10", [], []),
+        ("F<!-- D -->", "10", ["code_unknown error"], ["code_unknown error"]),
+        ("<?x?>F", "10", ["code_unknown error"], ["code_unknown error"]),
         ("X", "11", ["list_version_unknown warning"], ["list_version_unknown error"]),
         # As real senders write it: no version is stated, so the newest that is here counts. 10 is newer than 9.
         ("PL", "", [], ["list_version_unknown error"]),

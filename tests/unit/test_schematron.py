@@ -89,6 +89,27 @@ def test_variables_keys_functions_and_diagnostics_are_known_to_the_rules(tmp_pat
     assert found(tmp_path, rules)[0].text == "nein weil 4"
 
 
+def test_each_pattern_has_variables_of_its_own(tmp_path):
+    rules = schema(
+        """<let name="alle" value="1"/>
+        <pattern><let name="wort" value="'Baum'"/><rule context="a:titel[. = $wort]">
+          <assert id="R1" test="$wort = 'x'">x</assert></rule></pattern>
+        <pattern><rule abstract="true" id="leer"><assert id="R2" diagnostics="d1" test="$wort != 'Ast'">x</assert></rule>
+          <let name="wort" value="'Ast'"/><let name="wort-2" value="concat($wort, $alle)"/>
+          <rule context="a:titel[. != $wort]"><let name="alle" value="$wort"/><extends rule="leer"/>
+          <assert id="R3" test="false()"><value-of select="$wort-2"/> <value-of select="$alle"/></assert></rule></pattern>
+        <pattern id="dritte" is-a="muster"><param name="was" value="'Laub'"/></pattern>
+        <pattern id="vierte" is-a="muster"><param name="was" value="'Holz'"/></pattern>
+        <pattern id="muster" abstract="true"><let name="wort" value="$was"/>
+          <rule context="a:akte"><report test="true()"><value-of select="$wort"/></report></rule></pattern>
+        <diagnostics><diagnostic id="d1"><value-of select="$wort"/></diagnostic></diagnostics>"""
+    )
+
+    said = [(one.rule, one.text) for one in found(tmp_path, rules)]
+
+    assert said == [("R1", "x"), ("R2", "x Ast"), ("R3", "Ast1 Ast"), ("dritte", "Laub"), ("vierte", "Holz")]
+
+
 def test_abstract_rules_and_patterns_are_filled_in_and_includes_read(tmp_path):
     rules = schema(
         """<include href="teile.sch#abstrakt"/>

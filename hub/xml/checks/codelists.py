@@ -42,7 +42,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
         types = known[profile.root_of(document.root).xsd]
         for typed in types.walk(document.root):
             code = next(typed.node.iterchildren("{*}code"), None)
-            if code is not None and len(code) == 0:
+            if code is not None and next(code.iterchildren("*"), None) is None:
                 yield from _Coded(typed, code, types).findings(lists, level)
 
     return run
