@@ -36,6 +36,7 @@ SILENT_MIN = timedelta(hours=1)
 SILENT_MAX = timedelta(days=7)
 DEATHS_MAX = 3
 WEEK = timedelta(days=7)
+PEERS = "tell those who run it: it is theirs to renew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,16 @@ def _dead(dead: Mapping[tuple[str, str, str], int]) -> Iterator[Alert]:
 
 
 def _waiting(destination: str, age: timedelta) -> Alert:
-    hours = age / timedelta(hours=1)
-    text = f"something waits for {destination} since {hours:.1f} hours"
+    text = f"something has been waiting for {destination} for {_long(age)}"
     return Alert("oldest_waiting", destination, text, f"xoev-hub destinations show {destination}")
+
+
+def _long(age: timedelta) -> str:
+    """Return a span in whole units of the largest that it has two of: who is woken up wants to know how bad it is."""
+    for unit, name in ((timedelta(days=1), "days"), (timedelta(hours=1), "hours"), (timedelta(minutes=1), "minutes")):
+        if age >= 2 * unit:
+            return f"{age // unit} {name}"
+    return f"{age // timedelta(seconds=1)} seconds"
 
 
 def _certificate(expiry: Expiry, passed: int, now: datetime) -> Alert:
@@ -137,7 +145,7 @@ def _certificate(expiry: Expiry, passed: int, now: datetime) -> Alert:
     whose = f"the {expiry.role} certificate of {expiry.place}" + (f" ({expiry.file})" if expiry.file else "")
     object_ = f"{expiry.places[0]} {expiry.role} {expiry.file}".strip()
     return Alert("certificate", object_, f"{whose} {left}: {expiry.not_after:%Y-%m-%d %H:%M} UTC",
-                 "renew the file; it is taken without a reload", level=passed)  # fmt: skip
+                 "renew the file; it is taken without a reload" if expiry.file else PEERS, level=passed)  # fmt: skip
 
 
 def _silent(silence: Silence) -> Alert:

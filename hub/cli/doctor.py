@@ -166,6 +166,7 @@ def _alerts(store: Store) -> Iterator[Complaint]:
 
 
 def _certificates(session: Session, deployment: Deployment, store: Store) -> Iterator[Complaint]:
+    from hub.alerts.rules import PEERS
     from hub.certificates import rung, shown
     from hub.endpoints import Endpoints
     from hub.files import Files
@@ -176,9 +177,10 @@ def _certificates(session: Session, deployment: Deployment, store: Store) -> Ite
         passed = rung(expiry, at)
         if not passed:
             continue
-        left = "is over" if expiry.not_after <= at else f"is over in {expiry.days_left(at)} days"
+        days = expiry.days_left(at)
+        left = "is over" if expiry.not_after <= at else f"is over in {days} day{'' if days == 1 else 's'}"
         whose = f"{expiry.role} of {expiry.place}" + (f" ({expiry.file})" if expiry.file else "")
-        next_ = "renew it" if expiry.role == "server" and not expiry.file else "renew the file; no reload is needed"
+        next_ = "renew the file; no reload is needed" if expiry.file else PEERS
         yield Complaint("certificate", f"{whose} {left}: {expiry.not_after:%Y-%m-%d}", next_, needs_person=passed > 1)
 
 

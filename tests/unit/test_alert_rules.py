@@ -103,3 +103,24 @@ def test_a_node_tells_of_its_disk_and_of_its_workers() -> None:
     assert told(worker_deaths=2, free=10**12) == []
     assert told(worker_deaths=3, free=10**9) == [("worker_deaths", 0), ("disk", 0)]
     assert told(free=10**12, low=True) == [("disk", 1)]
+
+
+@pytest.mark.parametrize(
+    ("age", "told"),
+    [(timedelta(seconds=40), "40 seconds"), (25 * timedelta(minutes=1), "25 minutes"), (3 * HOUR, "3 hours"),
+     (50 * HOUR, "2 days")],
+    ids=["seconds", "minutes", "hours", "days"],
+)  # fmt: skip
+def test_how_long_something_waits_is_said_in_units_that_tell_something(age: timedelta, told: str) -> None:
+    (alert,) = judge(Facts(NOW, waiting={"a/x": age}), AlertSettings(oldest_waiting=timedelta(seconds=20)))
+
+    assert alert.text == f"something has been waiting for a/x for {told}"
+
+
+def test_nobody_is_told_to_renew_the_certificate_of_somebody_else() -> None:
+    own = Expiry(("a/x",), "client", NOW + DAY, "tls/hub.pem")
+    peers = Expiry(("a/x",), "server", NOW + DAY)
+
+    told = [one.next for one in judge(Facts(NOW, certificates=[own, peers]), USUAL)]
+
+    assert told == ["renew the file; it is taken without a reload", "tell those who run it: it is theirs to renew"]
