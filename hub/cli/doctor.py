@@ -4,7 +4,8 @@ needs a person (exit code 1)   a configuration that cannot be used, no store, no
 cannot be read, dead deliveries, a blocked destination,
 deliveries waiting for a destination that is configured no more; files that changed since the running hub read them;
 a store's disk with less room than ``keep_free``
-information (exit code 0)      a paused destination: somebody wanted it so; a job that has not run yet
+information (exit code 0)      a paused destination: somebody wanted it so; a job that has not run yet; a variable of
+the environment that nothing reads
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ def _examine(session: Session) -> Iterator[Complaint]:
         first = str(problems[0]).partition("\n")[0]
         text = first if len(problems) == 1 else f"{len(problems)} problems, the first: {first}"
         yield Complaint("configuration", text, "xoev-hub check")
+    for strange in session.strange_variables():
+        next_ = "correct its name where the daemon gets its environment from, or take it out"
+        yield Complaint("environment", f"{strange.file}: {strange.text}", next_, needs_person=False)
     try:
         store = session.open_store()
     except ConfigError:

@@ -58,6 +58,7 @@ def check(session: Session, matrix: bool, connect: bool, as_of: datetime | None,
     if snapshot is not None:
         in_time = problems_at(snapshot.deployment, snapshot.registry, Files(session.base), as_of or now())
         problems = (*problems, *in_time)
+    problems = (*problems, *session.strange_variables())
     problems = tuple(sorted(problems, key=lambda one: one.level != "error"))  # what stands in the way comes first
     if as_json:
         served = {"matrix": _matrix_json(snapshot.deployment)} if matrix and snapshot is not None else {}

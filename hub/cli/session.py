@@ -61,6 +61,12 @@ class Session:
             stage, state_dir = self.settings.stage, self.settings.state_dir
             return compile_snapshot(self._files, self.config.name, stage=stage, state_dir=state_dir, document=document)
 
+    def strange_variables(self) -> tuple[Problem, ...]:
+        """Return a warning for each variable of the environment that looks like a setting and that nothing reads."""
+        from hub.config.process import strange_variables
+
+        return strange_variables(os.environ, self._files.contents.values())
+
     def deployment(self) -> Deployment:
         """Return what routes.yaml says, without compiling schemas and steps; adapters prove nothing.
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.config.report import Place, Report
-from hub.errors import ConfigError
+from hub.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from hub.deployment import Environment
@@ -34,6 +34,8 @@ _KEYS = (
     "state_dir", "store", "admin_listen", "workers", "worker_memory", "stage", "keep_free", "ballast",
     "bytes_in_flight", "confirm_above",
 )  # fmt: skip
+_OTHERS = ("config", "log_level")  # of the environment alone
+_PROOFS = frozenset({"CRASH_AT", "STORM", "SOAK", "PROOFS", "CORPUS", "CANARY", "REWRITINGS"})  # of tests and proofs
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", re.ASCII)
 _STORE = re.compile(r"(sqlite|postgresql\+psycopg)://")
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
@@ -129,6 +131,34 @@ def _size_of(value: object) -> int:
     from hub.plugin import Size
 
     return TypeAdapter[int](Size).validate_python(value)
+
+
+def strange_variables(environ: Mapping[str, str], contents: Iterable[bytes]) -> tuple[Problem, ...]:
+    """Return a warning for each variable that looks like a setting, and that nothing reads: a slip of the pen.
+
+    ``contents`` are the files of the configuration: a secret may be called as its owner likes.
+    """
+    strange = [name for name in sorted(environ) if name.startswith(PREFIX) and not _is_known(name)]
+    read = list(contents) if strange else []
+    return tuple(
+        Problem(name, 0, 0, "", _nothing_reads(name), level="warning")
+        for name in strange
+        if not any(f"env:{name}".encode() in content for content in read)
+    )
+
+
+def _is_known(name: str) -> bool:
+    short = name.removeprefix(PREFIX)
+    return short.lower() in (*_KEYS, *_OTHERS) or short in _PROOFS or short.startswith("TEST_")
+
+
+def _nothing_reads(name: str) -> str:
+    import difflib  # few mistype one
+
+    known = {key.upper(): PREFIX + key.upper() for key in (*_KEYS, *_OTHERS)}
+    close = difflib.get_close_matches(name.removeprefix(PREFIX).upper(), known, n=1)
+    hint = f"did you mean {known[close[0]]}?" if close else f"known: {', '.join(sorted(known.values()))}"
+    return f"nothing reads this variable of the environment; {hint}"
 
 
 class _Reader:

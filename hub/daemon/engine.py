@@ -18,7 +18,7 @@ from typing import Any
 
 from hub import crashpoint
 from hub.breaker import blocks, probe_now
-from hub.config.process import ProcessSettings
+from hub.config.process import ProcessSettings, strange_variables
 from hub.daemon.desk import Desk
 from hub.daemon.entrance import Entrance
 from hub.daemon.generation import Generation, Generations
@@ -267,6 +267,8 @@ class Engine:
         generation = Generation(self._config, self._settings, utc_now, self._worker_died, strict=strict)
         for problem in generation.warnings:
             log.warning("configuration_warning", reason=f"{problem.file}:{problem.line}: {problem.text}")
+        for problem in strange_variables(os.environ, generation.files.contents.values()):
+            log.warning("configuration_warning", reason=str(problem))
         self.store.keep_snapshot(generation.digest, generation.files.contents, versions(), utc_now())
         return generation
 
