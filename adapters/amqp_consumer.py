@@ -78,6 +78,11 @@ class Consumer:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._loop.close()
 
+    @property
+    def failure(self) -> str:
+        """Why nothing is taken now, empty while it is; asked from another thread."""
+        return next((f"{event.replace('_', ' ')}: {code}" for event, code in sorted(self._told)), "")
+
     # --- messages
 
     def _delivered(

@@ -26,12 +26,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from adapters.amqp_broker import EXCHANGE, ROUTING_KEY, SHARED, BrokerSettings, parameters, plain_problem
 from hub.plugin import Accept, Adapter, Context, StopSignal
+
+if TYPE_CHECKING:
+    from adapters.amqp_consumer import Consumer
 
 _QUEUE = re.compile(r"[^\x00-\x1f\x7f]{1,127}")
 
@@ -76,6 +79,12 @@ class AmqpListener:
     def __init__(self, settings: AmqpIn, context: Context) -> None:
         self._settings = settings
         self._context = context
+        self._consumer: Consumer | None = None
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is taken now; empty while it is."""
+        return self._consumer.failure if self._consumer else ""
 
     def listen(self, accept: Accept, stop: StopSignal) -> None:
         """Take messages until ``stop`` is set, then let those in hand finish."""
@@ -87,8 +96,10 @@ class AmqpListener:
         try:
             reception = Reception(context, accept, publisher, settings.rejections, settings.receipts)
             dial = partial(parameters, settings, context)
-            Consumer(context, settings.queue, settings.prefetch, dial, reception.take).run(stop)
+            self._consumer = Consumer(context, settings.queue, settings.prefetch, dial, reception.take)
+            self._consumer.run(stop)
         finally:
+            self._consumer = None
             SHARED.give_back(publisher)
 
 

@@ -321,7 +321,11 @@ class SeveralAtOnce(Protocol):
 
 
 class Listener(Protocol):
-    """Waits for messages, such as a server or a queue consumer."""
+    """Waits for messages, such as a server or a queue consumer.
+
+    One that tries again by itself may have a property ``failure``: why nothing comes in now, in few words and
+    without a secret, and empty while all is well. It is asked from other threads, and ``doctor`` shows it.
+    """
 
     def listen(self, accept: Accept, stop: StopSignal) -> None:
         """Hand in messages until ``stop`` is set. The hub owns the thread and starts it again if it fails."""

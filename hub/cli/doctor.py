@@ -200,7 +200,8 @@ def _daemon(session: Session, deployment: Deployment | None, store: Store) -> It
     if why := answer.get("why"):
         yield Complaint("not ready", str(why), "look at the log; xoev-hub run again if it does not mend itself")
     for name, why in answer.get("sources", {}).items():
-        yield Complaint("source", f"{name} cannot be read: {why}", f"xoev-hub config show {name} says what it reads")
+        next_ = f"xoev-hub config show {name} says what it reads; it goes on by itself when that answers"
+        yield Complaint("source", f"{name} cannot be read: {why}", next_)
 
 
 def _absent(session: Session, deployment: Deployment | None, store: Store) -> Iterator[Complaint]:
@@ -208,12 +209,18 @@ def _absent(session: Session, deployment: Deployment | None, store: Store) -> It
     from hub.alerts.settings import AlertSettings
 
     waiting = store.watch.oldest_waiting()
-    if not waiting or not session.settings.store.startswith("sqlite"):  # other nodes may have a server's store
+    server = not session.settings.store.startswith("sqlite")
+    if server and store.nodes():  # on other machines
+        return
+    next_ = "xoev-hub run, or the service that runs it"
+    if not waiting:
+        if server:
+            yield Complaint("daemon", "none runs on this store: nothing is taken in", next_, needs_person=False)
         return
     patience = (deployment.alerts if deployment else AlertSettings()).oldest_waiting
     since = min(waiting.values())
     text = f"none runs on this store, and deliveries wait since {since.astimezone():%Y-%m-%d %H:%M}"
-    yield Complaint("daemon", text, "xoev-hub run, or the service that runs it", needs_person=now() - since > patience)
+    yield Complaint("daemon", text, next_, needs_person=now() - since > patience)
 
 
 def _gone(deployment: Deployment, store: Store) -> Iterator[Complaint]:

@@ -67,8 +67,8 @@ class Sources:
             one.join(max(deadline - time.monotonic(), 0))
 
     def failing(self) -> dict[str, str]:
-        """Return the sources that cannot be read now, and why, in the system's words."""
-        return {name: one.failure for name, one in self._open.items() if one.failure}
+        """Return the sources that nothing comes in by now, and why, in the system's words."""
+        return {name: why for name, one in self._open.items() if (why := one.why_failing())}
 
     def _open_one(self, source: Source, endpoints: Endpoints) -> _Listening | _Polling:
         adapter, made = endpoints.inbound(source, self._desk, self._budget.of(source.name))
@@ -87,7 +87,7 @@ class Sources:
 class _Opened:
     """A source that is open, and the secrets and certificates that it was opened with."""
 
-    failure = ""  # why it cannot be read now
+    failure = ""  # why it cannot be read now, or could not a moment ago
 
     def __init__(self, source: Source, endpoints: Endpoints) -> None:
         self.source, self._endpoints = source, endpoints
@@ -96,6 +96,10 @@ class _Opened:
     def is_stale(self) -> bool:
         """Tell whether a file of its secrets or certificates has changed since."""
         return self._endpoints.fingerprint(self.source.settings) != self._fingerprint
+
+    def why_failing(self) -> str:
+        """Return why nothing comes in by it now, or nothing."""
+        return self.failure
 
 
 class _Listening(_Opened):
@@ -106,6 +110,7 @@ class _Listening(_Opened):
         self.listener, self._accept = listener, accept
         self._stop = threading.Event()
         self._failure: OSError | None = None
+        self._failed_at = 0.0
         self._starting = True
         self._thread = threading.Thread(target=self._run, name=f"listen {source.name}", daemon=True)
 
@@ -132,6 +137,12 @@ class _Listening(_Opened):
     def join(self, seconds: float) -> None:
         self._thread.join(seconds)
 
+    def why_failing(self) -> str:
+        # Whether it works again nobody says; one that does not fails again as soon as it was started again.
+        if time.monotonic() - self._failed_at < 3 * RESTART_SECONDS:
+            return self.failure
+        return str(getattr(self.listener, "failure", ""))
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
@@ -140,6 +151,7 @@ class _Listening(_Opened):
                 if self._starting and isinstance(error, OSError):
                     self._failure = error
                     return
+                self.failure, self._failed_at = _told(error), time.monotonic()
                 log.error("listener_failed", source=self.source.name, exc_info=error)
                 self._stop.wait(RESTART_SECONDS)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from hub.loopback import free_port
 from tests.daemon import Daemon, until
 from tests.leinen import Leinen, folder_out
 
@@ -19,13 +20,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     deployment = Leinen(tmp_path_factory.mktemp("told"), {"nordheim": folder_out("out/nordheim")})
     akten = {"adapter": "folder", "path": "in/akten", "every": "100ms", "sender": "portal"}
     deployment.routes["inbound"]["akten"] = akten
-    with Daemon(deployment) as daemon:
+    deployment.routes["inbound"]["queue"] = {
+        "adapter": "amqp", "sender": "portal", "url": "env:NO_BROKER", "queue": "q", "reject_to": "/rejected",
+    }  # fmt: skip
+    with Daemon(deployment, NO_BROKER=f"amqp://nobody:secret@127.0.0.1:{free_port()}/") as daemon:
         yield daemon
 
 
-def complaints(hub: Daemon) -> tuple[int, dict[str, Any]]:
-    done = hub.cli("doctor", "--json")
-    return done.returncode, {one["what"]: one for one in json.loads(done.stdout)["items"]}
+def complaints(hub: Daemon) -> dict[str, Any]:
+    """Return what doctor says of the sources, by their names."""
+    items = json.loads(hub.cli("doctor", "--json").stdout)["items"]
+    return {one["text"].split()[0]: one for one in items if one["what"] == "source"}
 
 
 def said(hub: Daemon, event: str) -> list[dict[str, Any]]:
@@ -42,11 +47,22 @@ def test_a_source_that_cannot_be_read_is_said_once_in_the_log_and_by_doctor(hub:
     until(lambda: said(hub, "poll_works"), "it goes on by itself")
     mended = complaints(hub)
 
-    assert (broken[0], mended[0]) == (1, 0)
-    assert broken[1]["source"]["text"] == "akten cannot be read: FileNotFoundError: No such file or directory"
-    assert broken[1]["source"]["next"].startswith("xoev-hub config show akten")
-    assert "source" not in mended[1]
+    assert broken["akten"]["text"] == "akten cannot be read: FileNotFoundError: No such file or directory"
+    assert broken["akten"]["next"].startswith("xoev-hub config show akten")
+    assert broken["akten"]["needs_person"]
+    assert "akten" not in mended
     assert len(said(hub, "poll_failed")) == 1
+
+
+def test_a_queue_whose_broker_is_away_is_said_by_doctor(hub: Daemon) -> None:
+    until(lambda: said(hub, "source_unreachable"), "the broker is away")
+
+    told = complaints(hub)["queue"]
+
+    assert told["text"].startswith("queue cannot be read: source unreachable: ")
+    assert "secret" not in told["text"]
+    assert told["next"].startswith("xoev-hub config show queue says what it reads; it goes on by itself")
+    assert told["needs_person"]
 
 
 @pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/other", 404)])

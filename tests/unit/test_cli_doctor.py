@@ -1,19 +1,28 @@
 """``doctor``: what needs a person is exit code 1, what somebody wanted is not."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from hub.job import Job
+from hub.store import migrate, open_store
 from hub.store.api import Control
 from tests.command import TOWN, VILLAGE
+from tests.servers import fresh_database
 from tests.storing import acceptance
 
 NOW = datetime.now(UTC)
+LONG_AGO = NOW - timedelta(hours=2)
 
 
 def asked(office, *arguments):
     done = office("doctor", "--json", *arguments)
+    return done.code, {one["what"]: one for one in done.json["items"]}
+
+
+def asked_of(office, store):
+    done = office("doctor", "--json", XOEV_HUB_STORE=store)
     return done.code, {one["what"]: one for one in done.json["items"]}
 
 
@@ -34,6 +43,23 @@ def test_what_waits_without_a_daemon_is_said_and_needs_a_person_in_the_end(offic
     assert (just_now[0], later[0]) == (0, 1)
     assert just_now[1].keys() == later[1].keys() == {"daemon"}
     assert later[1]["daemon"]["next"].startswith("xoev-hub run")
+
+
+def test_a_database_that_no_daemon_works_on_is_said(office):
+    with fresh_database() as url:
+        migrate(url)
+        nobody = asked_of(office, url)
+        with closing(open_store(url, state_dir=office.folder / "var", mode="daemon")) as store:
+            store.accept(acceptance(destinations=(VILLAGE,), received_at=LONG_AGO, due_at=LONG_AGO))
+            waits = asked_of(office, url)
+            store.announce("0" * 64, [])
+            elsewhere = asked_of(office, url)
+
+    assert (nobody[0], waits[0], elsewhere[0]) == (0, 1, 0)
+    assert nobody[1]["daemon"]["text"] == "none runs on this store: nothing is taken in"
+    assert waits[1]["daemon"]["text"].startswith("none runs on this store, and deliveries wait since ")
+    assert waits[1]["daemon"]["next"].startswith("xoev-hub run")
+    assert elsewhere[1] == {}
 
 
 def test_a_store_that_is_not_there_is_said(office):

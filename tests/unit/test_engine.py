@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from adapters.http import HttpListener
 from hub.config.process import ProcessSettings
 from hub.daemon import engine as module
+from hub.daemon import sources
 from hub.daemon.engine import Engine, utc_now
 from hub.errors import Rejected
 from hub.message import Incoming
+from hub.plugin import Accept, StopSignal
+from tests.daemon import until
 from tests.leinen import Leinen, folder_out, leinen
 
 
@@ -39,6 +43,20 @@ def test_it_is_not_ready_before_its_sources_are_open_nor_while_it_drains(engine:
     engine.stop()
 
     assert (before, running, engine.not_ready()) == ("starting", None, "draining")
+
+
+def test_a_listener_that_fails_is_known_until_it_works_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(listener: HttpListener, _accept: Accept, _stop: StopSignal) -> None:
+        listener.bound.set()
+        raise RuntimeError("Jürgen Müßig")
+
+    monkeypatch.setattr(sources, "RESTART_SECONDS", 0.1)
+    monkeypatch.setattr(HttpListener, "listen", fails)
+
+    engine.start()
+    until(lambda: engine.sources.failing() == {"online": "RuntimeError"}, "it is known")
+    monkeypatch.setattr(HttpListener, "listen", lambda _listener, _accept, stop: stop.wait())
+    until(lambda: not engine.sources.failing(), "it works again")
 
 
 def test_a_store_that_can_write_no_more_ends_the_hub(
