@@ -37,6 +37,7 @@ from hub.xml.registry import FOLDER, Registry
 from hub.xml.release import OASIS_CATALOG, CodeList, Release, catalogued, read_release
 from hub.xml.release_closure import Closure, Place, close, main_schemas
 from hub.xml.release_layout import UMBRELLA, Layout, module_name
+from hub.xml.release_parts import join_parts, unrelated
 from hub.xml.release_profile import (
     Lists,
     Named,
@@ -110,7 +111,7 @@ class _Preparing:
     def prepare(self, release: Release) -> Prepared:
         mains = main_schemas(release)
         self._refuse_several(release, mains)
-        if not mains and not release.codelists and not release.schematron:
+        if not mains and not release.extras:
             return self._modules_only(release)
         profiles = self._registry.profiles.values()
         asked = self._wishes
@@ -120,7 +121,9 @@ class _Preparing:
         existing = self._library.existing(named.standard, named.version)
         self._refuse_second(existing, mains, named)
         if existing and _goes_on(existing, mains):
-            release = _read({**_kept(existing), **release.files})
+            release = _read(join_parts(_read(_kept(existing)), release, replace=asked.replace))
+        if several := unrelated(release, mains, _namespaces(existing) if existing else frozenset()):
+            raise _refused(self._called, f"holds several releases, of {', '.join(several)}; import one at a time")
         if existing:
             mains = main_schemas(release, _namespaces(existing))
             _refuse_other(existing, mains, named)
@@ -157,7 +160,7 @@ class _Preparing:
     def _modules_only(self, release: Release) -> Prepared:
         """Return a release that other standards import from, such as XInneres or xoev-code."""
         if not release.schemas:
-            raise _refused(self._called, "holds no schema, no code list and no Schematron")
+            raise _refused(self._called, "holds no schema, no code list, no Schematron and no WSDL")
         elsewhere = [self._beside, self._library.modules(), self._library.standards("", "")]
         closure = close(release, release.schemas, elsewhere, self._wishes.without)
         if closure.problems:

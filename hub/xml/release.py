@@ -78,6 +78,11 @@ class Release:
     schematron_parts: tuple[str, ...]  # these, and what they include
     addresses: Mapping[str, str]  # from OASIS catalogues of the release: address -> name
 
+    @property
+    def extras(self) -> bool:
+        """Whether it has something for a version that is here, even if it has no messages."""
+        return bool(self.codelists or self.schematron or (self.wsdls and not self.schemas))
+
 
 def read_release(files: Mapping[str, bytes]) -> tuple[Release, list[Problem]]:
     """Return what is in the files, and those that claim to be a schema, WSDL or list and are no XML."""

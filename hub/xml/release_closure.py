@@ -223,6 +223,22 @@ def main_schemas(release: Release, only: frozenset[str] = frozenset()) -> dict[s
     return found
 
 
+def families(release: Release, namespaces: Iterable[str]) -> list[frozenset[str]]:
+    """Return which namespaces of messages belong together: what they lead to is the same, shared modules aside."""
+    reach = _reach(release)
+    found: list[tuple[set[str], set[str]]] = []  # namespaces of messages, and all that they lead to
+    for namespace in namespaces:
+        files = [one for one in release.schemas.values() if one.namespace == namespace]
+        if _SHARED.match(namespace):
+            continue
+        led = {release.schemas[name].namespace for one in files for name in reach[one.name]}
+        led = {name for name in led if not _SHARED.match(name)}
+        joined = [one for one in found if one[1] & led]
+        found = [one for one in found if one not in joined]
+        found.append((set.union({namespace}, *(one[0] for one in joined)), led.union(*(one[1] for one in joined))))
+    return [frozenset(names) for names, _ in found]
+
+
 def _is_own(schema: SchemaFile) -> bool:
     if not schema.elements:
         return False

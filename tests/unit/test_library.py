@@ -317,6 +317,29 @@ def test_a_standard_comes_in_parts_and_is_full_when_all_are_there(tmp_path):
     assert Library(tmp_path / "hub").verify("xlager", "1.0") == []
 
 
+PARTS = {"list": "Lagerart ü_3.xml", "sch": "regeln.sch", "wsdl": "dienst.wsdl"}
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_part_that_comes_again_is_there_once(kind, tmp_path):
+    whole = release(sch='<sch:schema xmlns:sch="http://purl.oclc.org/dsdl/schematron"/>', common=None)
+    here = imported(tmp_path, whole)
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    text = next(body for name, body in whole.items() if name.endswith(PARTS[kind]))
+    again = {f"anderswo/{PARTS[kind]}": text}
+    changed = {name: f"{body}<!-- neu -->" for name, body in again.items()}
+    named = {"standard": "xlager", "version": "1.0"}
+
+    imported(tmp_path, again, "same.zip", **named)
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
+
+    with pytest.raises(ConfigError, match=f"{PARTS[kind]}: is here already and says something else; --replace puts"):
+        imported(tmp_path, changed, "other.zip", **named)
+    imported(tmp_path, changed, "other.zip", **named, replace=True)
+    (found,) = here.rglob(PARTS[kind])
+    assert found.read_text("utf-8") == changed[f"anderswo/{PARTS[kind]}"]
+
+
 def test_a_release_of_another_namespace_does_not_take_a_profile_over(tmp_path):
     header_level(tmp_path)
 

@@ -123,8 +123,8 @@ def test_a_release_of_modules_only_is_no_standard(tmp_path):
     ("files", "text"),
     [
         ({"a.xsd": "<xs:schema", "b.xml": "<b/>"}, "a.xsd:1: is not well-formed XML"),
-        ({"a.xml": "<a/>"}, "holds no schema, no code list and no Schematron"),
-        ({"a.txt": "text"}, "holds no schema, no code list and no Schematron"),
+        ({"a.xml": "<a/>"}, "holds no schema, no code list, no Schematron and no WSDL"),
+        ({"a.txt": "text"}, "holds no schema, no code list, no Schematron and no WSDL"),
         (release(main=main().replace("xs:int", "l:gibtEsNicht")), "does not resolve"),
     ],
 )
@@ -279,6 +279,23 @@ def test_a_folder_of_several_releases_is_refused_by_name(tmp_path):
         files[f"{name}/a.xsd"] = own.replace("urn:test:xlager", f"urn:test:{name}")
 
     assert "holds several releases: XDrei 1, XEins 1, XZwei 1" in refused(tmp_path, files)
+
+
+@pytest.mark.parametrize("wishes", [{}, {"standard": "xlager", "version": "1.0"}], ids=["unnamed", "named"])
+def test_two_standards_or_versions_that_share_nothing_but_modules_are_not_made_one(wishes, tmp_path):
+    files = {f"{version}/{name}": body for version in ("1.0", "2.0") for name, body in release(version).items()}
+
+    text = refused(tmp_path, files, **wishes)
+
+    assert "holds several releases, of urn:test:xlager:1.0, urn:test:xlager:2.0; import one at a time" in text
+
+
+def test_a_part_of_a_standard_with_a_namespace_of_its_own_and_an_example_are_no_other_release(tmp_path):
+    other = main("2.0", import_="")
+    asks = f'<xs:import namespace="{NS.format(version="2.0")}" schemaLocation="teil.xsd"/><xs:element name="best'
+    files = {"a.xsd": main().replace('<xs:element name="best', asks), "teil.xsd": other, "c.xsd": CODE}
+
+    assert prepared(tmp_path, {**files, "beispiel.xsd": PLAIN}, standard="xlager", version="1.0").standard == "xlager"
 
 
 def test_a_catalogue_above_an_unpacked_release_is_followed(tmp_path):
