@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from hub import view
-from hub.delivery import Delivery, Event, EventKind
+from hub.delivery import Delivery, Event, EventKind, State
 from hub.store.api import MessageRecord, PayloadInfo, PayloadRole
 from hub.store.retracing import Record
 
@@ -80,13 +80,14 @@ def _delivery(one: Delivery, record: MessageRecord, events: Sequence[Event]) -> 
     follower = next((other.id for other in record.deliveries if other.replay_of == one.id), None)
     planned = _planned_at(one, record, events)
     about = {"delivery": one.id, "destination": one.destination}
+    born_dead = one.state is State.DEAD and not events  # what waits may bear the reason of a hold
     yield {
         "at": planned,
         "what": "planned",
         **about,
         "route": one.route,
-        "dead": (one.reason or None) if not events else None,
-        "code": (one.code or None) if not events else None,
+        "dead": (one.reason or None) if born_dead else None,
+        "code": (one.code or None) if born_dead else None,
         "replay_of": one.replay_of,
         "replayed_as": follower,
     }

@@ -357,8 +357,17 @@ def resume(session: Session, destination: str, reason: str) -> None:
         say(f"{destination} is not configured; it goes on by itself when it is again")
         raise click.exceptions.Exit(FAILED)
     held = hub.resume(destination, check_reason(reason))
-    say(f"{destination} goes on" if held else f"{destination} was not held back")
+    say(f"{destination} goes on" if held else f"{destination} was not held back{_closed(hub, destination)}")
     raise click.exceptions.Exit(OK if held else FAILED)
+
+
+def _closed(hub: Hub, destination: str) -> str:
+    """Return that a destination is outside its hours: nobody is to believe that it is ready."""
+    closed = (one for one in hub.store.controls(now()) if one.destination == destination and one.kind == "closed")
+    if (hold := next(closed, None)) is None:
+        return ""
+    until = f" until {hold.until.astimezone():%Y-%m-%d %H:%M}" if hold.until else ""
+    return f"; it is closed{until} ({hold.reason}): `open` and `maintenance` in routes.yaml say when"
 
 
 def _refuse_unknown(session: Session, hub: Hub, destination: str) -> None:

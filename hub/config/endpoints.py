@@ -285,7 +285,15 @@ def _hours(keys: OutboundKeys) -> Hours:
     weekly = tuple(span for text in keys.open for span in read_weekly(text))
     down = tuple(span for one in keys.maintenance if one.every for span in read_weekly(one.every))
     once = tuple(Window(one.from_, one.until) for one in keys.maintenance if one.from_ and one.until)
-    return Hours(weekly, down, once, ", ".join(keys.open))
+    return Hours(weekly, down, once, _said(keys))
+
+
+def _said(keys: OutboundKeys) -> str:
+    """Return when it is open and when it is not, as people have written it; nothing where it always is."""
+    spans = [f"{one.from_:%Y-%m-%d %H:%M} to {one.until:%Y-%m-%d %H:%M}" if one.from_ and one.until else one.every
+             for one in keys.maintenance]  # fmt: skip
+    said = ", ".join(keys.open)
+    return f"{said or 'always'}, but not {', '.join(filter(None, spans))}" if spans else said
 
 
 class _Silent:

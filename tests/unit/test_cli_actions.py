@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from hub.cli import actions, jobs
 from hub.message import new_id
+from hub.store.api import Control
 from tests.command import TOWN, VILLAGE
 
 CASES = Path(__file__).parents[1] / "hostile" / "cases"
@@ -505,3 +507,27 @@ def test_a_resend_of_what_is_erased_does_not_advise_a_replay(office):
 
     assert done.code == 1
     assert done.err.endswith("failed there are no bytes to send: they are erased\n")
+
+
+def test_who_resumes_what_is_outside_its_hours_hears_until_when(office):
+    store = office.store()
+    store.hold(Control(TOWN, "closed", "maintenance", datetime.now(UTC), "hub", datetime(2099, 1, 1, tzinfo=UTC)))
+    store.close()
+
+    done = office("resume", TOWN, *REASON)
+
+    assert done.code == 1
+    assert f"{TOWN} was not held back; it is closed until 2099-01-01" in done.err
+
+
+def test_a_destination_shows_its_maintenance_beside_its_hours(office):
+    office.change(
+        '    adapter: folder\n    path: "ausgang/{municipality}"',
+        '    adapter: folder\n    path: "ausgang/{municipality}"\n    open: Mo-Fr 06:00-20:00\n'
+        "    maintenance: [So 02:00-04:00, {from: 2026-12-24T12:00, until: 2026-12-27T06:00}]",
+    )
+    office.keep()
+
+    shown = office("destinations", "show", TOWN).out
+
+    assert "Mo-Fr 06:00-20:00, but not So 02:00-04:00, 2026-12-24 12:00 to 2026-12-27 06:00" in shown

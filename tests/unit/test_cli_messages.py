@@ -168,6 +168,19 @@ def test_a_timeline_has_the_time_of_the_listing_and_programs_have_utc(office):
     assert shown["timeline"][0]["at"][11:19] != received[11:19]
 
 
+def test_what_waits_for_a_held_destination_was_not_planned_dead(office):
+    message = office.accepted()
+    office("pause", TOWN, "--reason", "Wartung")
+
+    shown = office("messages", "show", message["id"])
+    (planned,) = [one for one in office("messages", "show", message["id"], "--json").json["timeline"]
+                  if one["what"] == "planned"]  # fmt: skip
+
+    assert "waiting  paused" in shown.out
+    assert planned["dead"] is None
+    assert "dead" not in shown.out
+
+
 def test_a_step_that_failed_is_shown_with_its_stylesheet_and_line(office):
     (office.folder / "transforms").mkdir(exist_ok=True)
     (office.folder / "transforms" / "kaputt.xsl").write_text(FAILING, encoding="utf-8")
