@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
+
+from hub.values import dataclass
 
 LENGTH = 12  # 48 bits: of a million different failures in one hub no two are expected to share one
 PATTERN = re.compile(r"[0-9a-f]{12}")

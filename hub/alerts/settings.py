@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from hub.plugin import SecretRef
+from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import json
 import os
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hub.values import dataclass
 
 RECEIPTS = (200, 202)
 

@@ -12,9 +12,11 @@ import ssl
 import struct
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self
+
+from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

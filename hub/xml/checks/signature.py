@@ -14,7 +14,6 @@ import base64
 import binascii
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -26,6 +25,7 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from hub.files import Files
+from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.checks.values import Check, Document, Found, Run, Sources, impossible
 from hub.xml.place import path_of
