@@ -32,6 +32,7 @@ class Mark:
     file: str
     line: int
     column: int
+    path: str = field(default="", compare=False)  # of keys, such as routes.bau.steps[0].xslt
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"

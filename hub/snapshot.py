@@ -156,7 +156,8 @@ def _prepare_checks(
 def _at(spec: CheckSpec, problem: Problem) -> Problem:
     where = ":".join(str(part) for part in (problem.file, problem.line) if part)
     text = f"{where}: {problem.text}" if where else problem.text
-    return Problem(spec.mark.file, spec.mark.line, spec.mark.column, spec.check.name, text)
+    mark = spec.mark
+    return Problem(mark.file, mark.line, mark.column, mark.path or spec.check.name, text)
 
 
 def _bound(registry: Registry, more: Iterable[Profile]) -> Iterable[Profile]:

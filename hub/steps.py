@@ -77,7 +77,7 @@ def _at(spec: StepSpec, files: Files, problem: Problem) -> Problem:
     inner = ":".join(str(part) for part in (problem.file, problem.line) if part)
     text = f"{inner}: {problem.text}" if inner else problem.text
     mark = spec.mark
-    return Problem(mark.file, mark.line, mark.column, spec.kind, text, _shown(mark, files))
+    return Problem(mark.file, mark.line, mark.column, mark.path or spec.kind, text, _shown(mark, files))
 
 
 def _shown(mark: Mark, files: Files) -> str:

@@ -92,6 +92,13 @@ class StepEntry(Grammar):
     validate_: Text | None = Field(default=None, alias="validate")
     convert: ConvertEntry | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds(cls, value: object) -> object:
+        if not isinstance(value, dict | StepEntry):
+            raise ValueError("expected a mapping of one of xslt, python, validate and convert")
+        return value
+
     @model_validator(mode="after")
     def _one(self) -> StepEntry:
         if len(self.model_fields_set) != 1 or not (self.value or self.convert):

@@ -16,7 +16,7 @@ _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\
 
 
 def mark(node: Node) -> Mark:
-    return Mark(node.file, node.line, node.column)
+    return Mark(node.file, node.line, node.column, node.path)
 
 
 def read_steps(entries: tuple[StepEntry, ...], node: Node | None, run: Run) -> tuple[StepSpec, ...]:

@@ -394,3 +394,23 @@ def test_explain_tells_what_a_conversion_leaves_out_and_when_none_is_needed(offi
     assert [(one["rule"], one["path"]) for one in old["findings"]] == [("dropped", "/meldung.0101/person/telefon")]
     assert (new["findings"], new["sha256"]) == ([], hashlib.sha256(body).hexdigest())
     assert "warning: dropped /meldung.0101/person/telefon" in told
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "text"),
+    [
+        ('{python: "nowhere.mod:f"}', "steps[0].python", "no module 'nowhere.mod'"),
+        ("{xslt: half.xsl}", "steps[0].xslt", "half.xsl:1: not well-formed"),
+        ("xslt", "steps[0]", "expected a mapping of one of xslt, python, validate and convert"),
+        ("{xsl: half.xsl, python: x}", "steps[0].xsl", "unknown key 'xsl'; did you mean 'xslt'?"),
+        ("{other: x}", "steps[0].other", "unknown key 'other'; known: convert, python, validate, xslt"),
+    ],
+    ids=["python", "xslt", "text", "near", "other"],
+)
+def test_a_problem_of_a_step_says_where_it_is_and_what_is_allowed(office, step, path, text):
+    (office.folder / "half.xsl").write_text("<a")
+    office.change("checks: [xsd]", f"steps: [{step}]\n    checks: [xsd]")
+
+    found = office("check", "--json").json["items"]
+
+    assert [one for one in found if one["path"] == f"routes.antraege.{path}" and one["text"].startswith(text)], found
