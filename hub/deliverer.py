@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from hub.contents import Contents
 from hub.delivery import Delivery
 from hub.deployment import Destination
 from hub.dispatch import Claimed, Dispatch
@@ -74,12 +75,17 @@ class Deliverer:
         owner: str,
         slots: Slots,
         former: Deliverer | None = None,
+        contents: Contents | None = None,
     ) -> None:
-        """``former`` delivered to the same destination with the last configuration: it finishes first."""
+        """``former`` delivered to the same destination with the last configuration: it finishes first.
+
+        What stands in ``contents`` is not read from the store.
+        """
         self._former = former
         self._former_until = time.monotonic() + destination.limits.total.total_seconds()
         self._destination, self._make, self._store, self._dispatch = destination, adapter, store, dispatch
         self._clock, self._owner, self._slots = clock, owner, slots
+        self._contents = contents or Contents()
         self._lock = threading.Condition()
         self._claimed: deque[Claimed] = deque()
         self._kept = 0  # room for what is about to be accepted
@@ -203,7 +209,7 @@ class Deliverer:
             found = self._claim(limit)
             with self._lock:
                 self._claiming = False
-                self._claimed.extend(Claimed(one, since=began) for one in found)
+                self._claimed.extend(Claimed(one, self._contents.take(one), began) for one in found)
                 # A full claim says that there may be more: somebody looks again when a thread is free.
                 self._rung = self._rung or len(found) >= limit
                 wanted = self._portions(len(self._claimed))

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Self
 
 from hub import deliverer as one_destination
+from hub.contents import Content, Contents
 from hub.deliverer import Deliverer
 from hub.delivery import Delivery
 from hub.deployment import Destination
-from hub.dispatch import Claimed, Content
+from hub.dispatch import Claimed
 from hub.log import get_log
 from hub.message import DeliveryId
 from hub.store.api import Acceptance, Store
@@ -33,8 +34,8 @@ class Offer:
     What of the room is not used is given back when the block ends.
     """
 
-    def __init__(self, rooms: Mapping[str, Deliverer], taking: Taking) -> None:
-        self._rooms = dict(rooms)
+    def __init__(self, rooms: Mapping[str, Deliverer], taking: Taking, contents: Contents | None = None) -> None:
+        self._rooms, self._contents = dict(rooms), contents or Contents()
         self.taking = taking
         self._since = time.monotonic()
 
@@ -46,12 +47,17 @@ class Offer:
             self._rooms.popitem()[1].fill_room(None)
 
     def hand_over(self, accepted: Accepted, acceptance: Acceptance) -> None:
-        """Have tried what was claimed; with the bytes, as long as these are few."""
+        """Have tried what was claimed; with the bytes, as long as these are few. Those of the others are kept ready."""
         message = replace(acceptance.message, body=b"")
         payloads = {one.id: one for one in acceptance.payloads if len(one.body) <= HANDED_BYTES_MAX}
+        claimed = {delivery.id for delivery in accepted.claimed}
         for delivery in accepted.claimed:
             payload = payloads.get(delivery.payload_id or "")
             self.fill(delivery, None if payload is None else (message, payload))
+        for delivery in acceptance.deliveries:
+            payload = payloads.get(delivery.payload_id or "")
+            if payload is not None and delivery.id not in claimed and not accepted.receipt.duplicate:
+                self._contents.put(delivery.id, (message, payload))
 
     def fill(self, delivery: Delivery, content: Content | None = None) -> None:
         """Have tried one that was claimed for the room at its destination; without its content that is read then."""
@@ -73,6 +79,7 @@ class Deliverers:
         self._store, self._clock, self._owner = store, clock, owner
         self._renewed = time.monotonic()
         self._failed = float("-inf")
+        self.contents = Contents()
         self._deliverers: dict[str, Deliverer] = {}
         self._former: dict[str, Deliverer] = {}  # of the last configuration, bringing to its end what they have
         self._lock = threading.Lock()
@@ -93,7 +100,7 @@ class Deliverers:
     def offer(self, destinations: Collection[str]) -> Offer:
         """Keep room for one delivery at each of these destinations that can try it at once."""
         rooms = {name: one for name in destinations if (one := self._deliverer(name)) is not None and one.keep_room()}
-        return Offer(rooms, Taking(frozenset(rooms), self._owner, one_destination.LEASE, self._clock()))
+        return Offer(rooms, Taking(frozenset(rooms), self._owner, one_destination.LEASE, self._clock()), self.contents)
 
     def in_hand(self) -> set[DeliveryId]:
         """Return what this process is sending, by this configuration and the last ones.
@@ -159,6 +166,7 @@ class Deliverers:
         while not self._stop.is_set():
             try:
                 now = self._clock()
+                self.contents.forget()
                 self._renew(now)
                 soon = None
                 if not self._finishing:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import repeat
 from typing import TypeVar
 
 from hub import crashpoint
 from hub.breaker import Breaker
+from hub.contents import Content
 from hub.delivery import Delivery
 from hub.deployment import Destination
 from hub.errors import Conflict, HubError, StoreError, Unavailable
@@ -31,7 +32,6 @@ log = get_log(__name__)
 DETAIL_MAX = 500
 RECORD_PAUSE_MAX = 5.0  # seconds between two tries to write down what happened
 T = TypeVar("T")
-Content = tuple[Message, Payload]
 _CODE = re.compile("[A-Za-z0-9_.-]{0,64}")
 _PHASES, _REASONS = frozenset(Phase), frozenset(Reason)
 
@@ -162,17 +162,22 @@ class Dispatch:
 
     def _load(self, claimed: Sequence[Claimed]) -> Sequence[Content | Outcome]:
         """Return what is to be sent of some of these, from the first, or why it cannot be known; at least of one."""
-        at_hand = list(takewhile(lambda content: content is not None, (one.content for one in claimed)))
-        if at_hand:
-            return [content for content in at_hand if content is not None]
-        lacking = [one.delivery for one in takewhile(lambda one: one.content is None, claimed)]
-        try:
-            found = self._store.load_all(lacking)
-        except Unavailable:
-            return [Deferred(Reason.UNREACHABLE, code="store")] * len(lacking)  # our own disk: certainly not sent
-        return [self._readable(delivery, one) for delivery, one in zip(lacking, found, strict=False)]
+        lacking = [one.delivery for one in claimed if one.content is None]
+        found: Iterator[Content | StoreError | Deferred] = iter(())
+        if lacking:
+            try:
+                found = iter(self._store.load_all(lacking))
+            except Unavailable:
+                found = repeat(Deferred(Reason.UNREACHABLE, code="store"))  # our own disk: certainly not sent
+        loaded: list[Content | Outcome] = []
+        for one in claimed:
+            content = one.content or next(found, None)
+            if content is None:
+                break  # there was no room for more
+            loaded.append(self._readable(one.delivery, content))
+        return loaded
 
-    def _readable(self, delivery: Delivery, found: Content | StoreError) -> Content | Outcome:
+    def _readable(self, delivery: Delivery, found: Content | StoreError | Deferred) -> Content | Outcome:
         if isinstance(found, StoreError):
             log.error("payload_damaged", delivery=delivery.id, error=type(found).__name__)
             return Refused(Reason.CRASHED, code="payload-damaged")

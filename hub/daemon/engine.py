@@ -281,7 +281,10 @@ class Engine:
 
     def _deliverer(self, destination: Destination, former: Deliverer | None) -> Deliverer:
         outbound = self._generations.current.endpoints.outbound
-        return Deliverer(destination, outbound, self.store, self.dispatch, utc_now, self._owner, self._slots, former)
+        return Deliverer(
+            destination, outbound, self.store, self.dispatch, utc_now, self._owner, self._slots, former,
+            self.deliverers.contents,
+        )  # fmt: skip
 
     def _observe(self, attempt: Attempt) -> None:
         outcome = type(attempt.outcome).__name__.lower()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hub import deliverer as one_destination
+from hub.contents import Contents
 from hub.deliverer import Claimed, Deliverer, Slots
 from hub.deliverers import Deliverers, Offer
 from hub.delivery import State
@@ -87,7 +88,9 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.store.close()
 
 
-def make(world: World, adapter: GatedAdapter, slots: Slots | None = None) -> Deliverer:
+def make(
+    world: World, adapter: GatedAdapter, slots: Slots | None = None, contents: Contents | None = None
+) -> Deliverer:
     def now() -> datetime:
         return max(world.clock(), datetime.now(UTC))
 
@@ -99,6 +102,7 @@ def make(world: World, adapter: GatedAdapter, slots: Slots | None = None) -> Del
         now,
         "test",
         slots or Slots(),
+        contents=contents,
     )
 
 
@@ -191,10 +195,10 @@ def test_stop_finishes_what_is_in_hand_and_claims_nothing_more(world: World) -> 
     assert len(world.store.find_deliveries(Filter(state="waiting"))) == 2
 
 
-def offering(world: World, deliverer: Deliverer) -> Offer:
+def offering(world: World, deliverer: Deliverer, contents: Contents | None = None) -> Offer:
     """Keep room at the deliverer as the daemon does before it accepts."""
     rooms = {WOB: deliverer} if deliverer.keep_room() else {}
-    return Offer(rooms, Taking(frozenset(rooms), "test", timedelta(seconds=30), datetime.now(UTC)))
+    return Offer(rooms, Taking(frozenset(rooms), "test", timedelta(seconds=30), datetime.now(UTC)), contents)
 
 
 def test_what_finds_room_is_claimed_with_its_acceptance_and_needs_nothing_from_the_store(
@@ -229,6 +233,24 @@ def test_room_is_kept_within_the_limit_and_never_before_those_who_wait(world: Wo
     adapter.gate.set()
     eventually(lambda: adapter.done == 5)
     assert adapter.most == 3
+
+
+def test_what_finds_no_room_is_tried_with_the_bytes_that_came_a_moment_ago(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter, contents = GatedAdapter(), Contents()
+    deliverer = make(world, adapter, contents=contents)
+    world.offer = lambda _destinations: offering(world, deliverer, contents)  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(world.store, "load_all", lambda *_arguments: pytest.fail("it was at hand"))
+
+    receipts = [world.accept() for _ in range(10)]
+    eventually(lambda: adapter.inside == 3)
+    deliverer.wake()
+    adapter.gate.set()
+    eventually(lambda: adapter.done == 10)
+
+    for receipt in receipts:
+        eventually(lambda receipt=receipt: world.delivery(receipt).state is State.DELIVERED)  # type: ignore[misc]
 
 
 def test_room_that_was_kept_is_waited_for_at_the_end_and_used(world: World) -> None:
