@@ -82,7 +82,6 @@ def judge(facts: Facts, settings: AlertSettings) -> Iterator[Alert]:
         if age > settings.oldest_waiting and destination not in quiet:
             yield _waiting(destination, age)
     for expiry in facts.certificates:
-        # What has blocked its destination is told by that.
         if (passed := rung(expiry, facts.now)) and not blocked.issuperset(expiry.places):
             yield _certificate(expiry, passed, facts.now)
     if settings.silence:
@@ -91,6 +90,13 @@ def judge(facts: Facts, settings: AlertSettings) -> Iterator[Alert]:
         percent = 100 * handed.rejected // max(handed.accepted + handed.rejected, 1)
         if handed.rejected >= REJECTED_MIN and percent > settings.rejected_rate:
             yield _rejected(sender, handed, percent)
+
+
+def hushed(facts: Facts) -> frozenset[tuple[str, str]]:
+    """Return name and object of what a block tells for it: it is not raised, and not over where it stands."""
+    blocked = {one.destination for one in facts.controls if one.kind == "blocked"}
+    behind = (one for one in facts.certificates if rung(one, facts.now) and blocked.issuperset(one.places))
+    return frozenset(("certificate", _object(one)) for one in behind)
 
 
 def judge_node(facts: NodeFacts, settings: AlertSettings) -> Iterator[Alert]:
@@ -144,9 +150,12 @@ def _certificate(expiry: Expiry, passed: int, now: datetime) -> Alert:
     days = expiry.days_left(now)
     left = "is over" if expiry.not_after <= now else f"is over in {days} day{'' if days == 1 else 's'}"
     whose = f"the {expiry.role} certificate of {expiry.place}" + (f" ({expiry.file})" if expiry.file else "")
-    object_ = f"{expiry.places[0]} {expiry.role} {expiry.file}".strip()
-    return Alert("certificate", object_, f"{whose} {left}: {expiry.not_after:%Y-%m-%d %H:%M} UTC",
+    return Alert("certificate", _object(expiry), f"{whose} {left}: {expiry.not_after:%Y-%m-%d %H:%M} UTC",
                  "renew the file; it is taken without a reload" if expiry.file else PEERS, level=passed)  # fmt: skip
+
+
+def _object(expiry: Expiry) -> str:
+    return f"{expiry.places[0]} {expiry.role} {expiry.file}".strip()
 
 
 def _silent(silence: Silence) -> Alert:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from hub.alerts import rules
-from hub.alerts.rules import SHARED, Facts, NodeFacts, Silence, judge, judge_node
+from hub.alerts.rules import SHARED, Facts, NodeFacts, Silence, hushed, judge, judge_node
 from hub.alerts.settings import AlertSettings
 from hub.certificates import Expiry, shown
 from hub.deployment import Deployment
@@ -52,7 +52,9 @@ class Watch:
         facts = self.facts()
         still()
         settings = self._deployment().alerts
-        self._write(list(judge(facts, settings)), lambda one: one.name in SHARED, settings)
+        hush = hushed(facts)
+        found = list(judge(facts, settings))
+        self._write(found, lambda one: one.name in SHARED and (one.name, one.object) not in hush, settings)
         self._again_at = time.monotonic() + SHARE * (time.monotonic() - started)
 
     def look_here(self) -> None:

@@ -217,6 +217,6 @@ def _tell(one: Overview, at: datetime) -> None:
     if one.oldest_waiting is not None:
         click.echo(f"oldest       came in {_time(one.oldest_waiting)}")
     for expiry in one.certificates:
-        left = expiry.days_left(at)
+        left = f"{expiry.days_left(at)} days left" if expiry.not_after > at else "over"
         file = f" ({printable(expiry.file)})" if expiry.file else ""
-        click.echo(f"certificate  {expiry.role}{file} until {_time(expiry.not_after)}, {left} days left")
+        click.echo(f"certificate  {expiry.role}{file} until {_time(expiry.not_after)}, {left}")

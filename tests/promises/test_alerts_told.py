@@ -19,6 +19,7 @@ from hub.alerts.rules import NodeFacts
 from hub.alerts.settings import AlertSettings, Channel, Command, Mail, Webhook
 from hub.alerts.telling import Teller
 from hub.alerts.watch import Watch
+from hub.certificates import Expiry
 from hub.delivery import EventKind
 from hub.deployment import Deployment
 from hub.plugin import SecretRef, TlsSettings
@@ -319,3 +320,19 @@ def test_a_node_clears_only_what_is_its_own(store: SqlStore, watch: Watch) -> No
     look(watch)
 
     assert [one.alert.object for one in store.watch.standing()] == ["hub-2"]
+
+
+def test_a_block_neither_clears_nor_repeats_the_alert_of_a_certificate(store: SqlStore, watch: Watch) -> None:
+    watch._expiries = lambda: [Expiry((GEWERBE,), "client", NOW + timedelta(days=5), "tls/hub.pem")]
+    look(watch)
+    assert told(store) == [("raised", "certificate", f"{GEWERBE} client tls/hub.pem")]
+
+    store.hold(Control(GEWERBE, "blocked", "peer_tls", NOW, "hub", until=NOW + MINUTE))
+    look(watch)
+    store.release(GEWERBE, by="op", now=NOW)
+    look(watch)
+    assert told(store) == [("raised", "blocked", GEWERBE), ("cleared", "blocked", GEWERBE)]
+
+    watch._expiries = list
+    look(watch)
+    assert told(store) == [("cleared", "certificate", f"{GEWERBE} client tls/hub.pem")]
