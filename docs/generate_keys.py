@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 
 from hub.config import model, process
+from hub.config.file_model import RoutesFile
 from hub.config.validate import LATER, LATER_VALUES
 from hub.plugin import RESERVED_IN, RESERVED_OUT, Limits, Settings
 from hub.plugins import list_adapters
@@ -50,7 +51,7 @@ def routes_reference(say: Say) -> Iterator[str]:
         "themselves. `xoev-hub config schema` prints the same as JSON Schema, for editors.\n"
     )
     yield "## routes.yaml\n"
-    yield from _keys(model.RoutesFile, "", say)
+    yield from _keys(RoutesFile, "", say)
     yield "## steps\n"
     yield "One entry of a list of steps has exactly one of these keys.\n"
     yield from _keys(model.StepEntry, "steps[].", say)

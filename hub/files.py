@@ -29,6 +29,7 @@ class Files:
         self.base = base
         self._disk = True
         self._read: dict[str, bytes] = {}
+        self._digests: dict[str, str] = {}
         self._listed: dict[tuple[str, str], tuple[str, ...]] = {}
 
     @classmethod
@@ -81,6 +82,25 @@ class Files:
             self._read[name] = path.read_bytes()
         return self._read[name]
 
+    def sha256(self, name: str) -> str:
+        """Return the digest of a file's bytes.
+
+        Raises:
+            OSError: As :meth:`read`.
+        """
+        if name not in self._digests:
+            self._digests[name] = hashlib.sha256(self.read(name)).hexdigest()
+        return self._digests[name]
+
+    def beside(self, name: str) -> bytes | None:
+        """Return a file that is no part of a snapshot, since all it says can be had without it; ``None``: not here."""
+        if not self._disk:
+            return None
+        try:
+            return self.path(name).read_bytes()
+        except OSError:
+            return None
+
     def find(self, folder: str, pattern: str) -> tuple[str, ...]:
         """Return the sorted names of the files below ``folder`` that a glob finds, such as ``*/*/profile.yaml``."""
         key = (folder, pattern)
@@ -108,7 +128,7 @@ class Files:
         """Return the snapshot's name: sha256 over the sorted (name, sha256) of every file read, and ``versions``."""
         total = hashlib.sha256()
         for name in sorted(self._read):
-            total.update(f"{name}\0{hashlib.sha256(self._read[name]).hexdigest()}\n".encode())
+            total.update(f"{name}\0{self.sha256(name)}\n".encode())
         for version in versions:
             total.update(f"{version}\n".encode())
         return total.hexdigest()

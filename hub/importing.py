@@ -11,7 +11,7 @@ import posixpath
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lxml import etree
@@ -29,8 +29,10 @@ from hub.library import (
     namespace_of,
 )
 from hub.unpacking import Unpacked, unpack
+from hub.values import dataclass
 from hub.xml import guard
-from hub.xml.bundle import CATALOG, MODULES, XS, Bundle, read_bundle
+from hub.xml.bundle import CATALOG, MODULES, Bundle, read_bundle
+from hub.xml.index import XS
 from hub.xml.profile import Profile
 from hub.xml.profile_file import read_profile
 from hub.xml.registry import FOLDER, Registry

@@ -42,11 +42,12 @@ def list_(
     as_json: bool,
 ) -> None:
     """List what was done, newest first."""
+    reader = session.reader()
     from hub import view
     from hub.store.trail import AuditFilter
 
     asked = AuditFilter(actor, action, None if about is None else (about,), since, until)
-    found, next_ = session.reader().audits(asked, limit=limit, after=after)
+    found, next_ = reader.audits(asked, limit=limit, after=after)
     if as_json:
         put_items([view.audit_json(one) for one in found], next_)
         return

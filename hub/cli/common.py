@@ -91,13 +91,9 @@ def put_items(items: Sequence[Mapping[str, Any]], next_: str | None = None) -> N
 
 def put_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a listing for people."""
-    shown = [[printable("" if cell is None else cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(head), *shown]) for i in range(len(head))]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [list(head), *shown]
-    )
-    click.echo("\n".join(lines))
+    shown = [[printable("" if cell is None else cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    click.echo("\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in shown))
 
 
 # --- parameters --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def routes() -> None:
 @click.pass_obj
 def list_(session: Session, as_json: bool) -> None:
     """List the routes in the order in which they are tried, with the time of the last message of each."""
-    found = session.deployment().routes
+    found = session.routes()
     used = _last_used(session, [one.name for one in found])
     if as_json:
         put_items([_route_json(one, used) for one in found])
@@ -86,7 +86,7 @@ def gaps(session: Session, as_json: bool) -> None:
 @click.pass_obj
 def unused(session: Session, days: int, as_json: bool) -> None:
     """List routes that no message has taken for so many days."""
-    found = session.deployment().routes
+    found = session.routes()
     used = session.reader().last_used([one.name for one in found])
     since = now() - timedelta(days=days)
     idle = [one for one in found if one.name not in used or used[one.name] < since]

@@ -90,7 +90,7 @@ def show_schema(session: Session, name: str, as_json: bool) -> None:
 @click.pass_obj
 def check_schemas(session: Session, name: str | None, as_json: bool) -> None:
     """Compile every schema, say what it takes in time and memory, and name what has changed since its import."""
-    registry, unreadable = _registry(session)
+    registry, unreadable = _registry(session, keep=True)
     wanted = [_one(registry, name)] if name else list(registry.profiles.values())
     items: list[dict[str, Any]] = []
     found: list[Problem] = []
@@ -210,7 +210,7 @@ def import_release(
     else:
         _say_imported(report)
     if not dry_run and prepared.standard:
-        _registry(session)  # two versions that claim the same documents: said now, not at the next start
+        _registry(session, keep=True)  # two versions that claim the same documents: said now, not at the next start
         say("next: xoev-hub check; a running hub takes it in by xoev-hub reload")
 
 
@@ -300,12 +300,17 @@ def _say_imported(report: Mapping[str, Any]) -> None:
 # --- shared -------------------------------------------------------------------------------------------------------
 
 
-def _registry(session: Session) -> tuple[Registry, Sequence[Problem]]:
-    """Return the standards that can be read, and what is wrong with the others."""
+def _registry(session: Session, *, keep: bool = False) -> tuple[Registry, Sequence[Problem]]:
+    """Return the standards that can be read, and what is wrong with the others; ``keep``: note what they declare."""
     from hub.files import Files
+    from hub.xml.index import Index
     from hub.xml.registry import Registry
 
-    registry, problems = Registry.load(Files(session.base))
+    files = Files(session.base)
+    index = Index(files)
+    registry, problems = Registry.load(files, index)
+    if keep:
+        index.keep()
     for problem in problems:
         say(str(problem))
     return registry, problems

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hub.config.process import ProcessSettings
-    from hub.deployment import Deployment
+    from hub.deployment import Deployment, Route
     from hub.inspection import Snapshot
     from hub.service import Hub
     from hub.snapshot import Compiled
@@ -77,6 +77,17 @@ class Session:
             from hub.config import load
 
             return load(self.config, stage=self.settings.stage, thorough=False)
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes alone, in the order in which they are tried.
+
+        Raises:
+            ConfigError: They cannot be used.
+        """
+        with _without_collecting():
+            from hub.config import load_routes
+
+            return load_routes(self.config)
 
     def snapshot(self, document: bytes | None = None) -> Snapshot:
         """Return the compiled snapshot; for one ``document``, as far as that needs it.

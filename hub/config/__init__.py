@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hub.config.build import Reading, load, read
+    from hub.config.entries import load_routes
     from hub.config.schema import json_schema
 
-__all__ = ["Reading", "json_schema", "load", "read"]
+__all__ = ["Reading", "json_schema", "load", "load_routes", "read"]
 
-_HOMES = {"Reading": "build", "json_schema": "schema", "load": "build", "read": "build"}
+_HOMES = {"Reading": "build", "json_schema": "schema", "load": "build", "load_routes": "entries", "read": "build"}
 
 
 def __getattr__(name: str) -> Any:

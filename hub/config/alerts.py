@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hub.alerts.settings import AlertSettings, Channel, Command, Mail, Webhook
-from hub.config.alerts_model import AlertsEntry, ChannelEntry
 from hub.config.document import Node
 from hub.config.network import check_addresses, is_loopback
 from hub.config.run import Run
 from hub.config.scalars import NAME
 from hub.config.validate import validated
 
+if TYPE_CHECKING:
+    from hub.config.alerts_model import ChannelEntry
+
 
 def read_alerts(run: Run) -> AlertSettings:
     """Return what the section says, or what holds without one; every problem of it is noted."""
     node = run.tree.alerts
-    entry = validated(AlertsEntry, node, run.report) if node is not None else None
-    if node is None or entry is None:
+    if node is None:
+        return AlertSettings()
+    from hub.config.alerts_model import AlertsEntry  # here: most deployments have no such section
+
+    entry = validated(AlertsEntry, node, run.report)
+    if entry is None:
         return AlertSettings()
     written = node.items["tell"].items if "tell" in node.items else {}
     for name, channel in written.items():

@@ -29,7 +29,7 @@ class WebhookEntry(Grammar):
 class MailEntry(Grammar):
     server: Annotated[str, AfterValidator(_server)]
     from_: Text = Field(alias="from")
-    to: Annotated[Texts, Field(min_length=1)]
+    to: Annotated[Texts, Field(min_length=1, json_schema_extra={"minLength": 1})]
     username: Text | None = None
     password: Secret | None = None
     security: Literal["starttls", "tls", "none"] = "starttls"

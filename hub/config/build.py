@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +23,7 @@ from hub.deployment import Deployment, Environment
 from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.plugins import find_adapter
+from hub.values import dataclass
 from hub.xml.registry import Registry
 
 
@@ -72,9 +72,7 @@ def read(
     run.destinations = dict(destination_nodes(run))
     destinations = (endpoints.destination(name, node) for name, node in run.destinations.items())
     sources = (endpoints.source(name, node) for name, node in entries.named(run, "inbound"))
-    routes = entries.read_entries(run, "routes", entries.read_route)
-    if not run.names("routes") and not run.tree.partial:
-        run.report.add(Place(main, 1, 1, "routes"), "no route at all: every message would be dead; expected `routes:`")
+    routes = entries.read_routes(run, main)
     tests = entries.read_tests(run)
     deployment = Deployment(
         base=files.base,
@@ -84,7 +82,7 @@ def read(
         municipalities=municipalities,
         partners=entries.read_entries(run, "partners", entries.read_partner),
         destinations={one.name: one for one in destinations if one is not None},
-        routes=tuple(sorted(routes.values(), key=lambda route: -route.priority)),
+        routes=routes,
         tests=tuple(test for test, _ in tests.values()),
         alerts=read_alerts(run),
     )
@@ -104,7 +102,7 @@ def start(
     if wanted not in ("production", "test"):
         report.add(Place("XOEV_HUB_STAGE", 0, 0, ""), f"found {wanted!r}, expected production or test")
         wanted = "production"
-    return Run(files, tree, report, registry, find, cast("Environment", wanted), thorough=thorough)
+    return Run(files, tree, report, find, cast("Environment", wanted), thorough=thorough, read=registry)
 
 
 def destination_nodes(run: Run) -> Iterator[tuple[str, Node]]:

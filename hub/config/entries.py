@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from hub.config.document import Node
+from hub.config.include import read_tree
 from hub.config.lookup import part_of
 from hub.config.model import CheckEntry, MunicipalityEntry, PartnerEntry, RouteEntry, SenderEntry, TestEntry
+from hub.config.report import Place, Report
 from hub.config.run import Run
 from hub.config.scalars import NAME
 from hub.config.steps import mark, read_steps
 from hub.config.validate import validated
 from hub.deployment import CheckSpec, Match, Municipality, Partner, Route, RouteTest, Sender, Target
+from hub.errors import ConfigError
+from hub.files import Files
+from hub.plugins import find_adapter
 from hub.rate import read_rate
 from hub.xml.checks.values import Check
 
@@ -73,6 +79,28 @@ def short_ags(number: str) -> str:
 def read_partner(key: str, node: Node, run: Run) -> Partner | None:
     entry = validated(PartnerEntry, node, run.report)
     return Partner(key, entry.authorities) if entry is not None else None
+
+
+def load_routes(path: Path) -> tuple[Route, ...]:
+    """Return the routes of a routes.yaml, for who only lists them: of the rest only what stands in them is judged.
+
+    Raises:
+        ConfigError: With all problems of the routes, and of files that cannot be read.
+    """
+    files, report = Files(path.parent), Report()
+    run = Run(files, read_tree(files, path.name, report), report, find_adapter, "production")
+    routes = read_routes(run, path.name)
+    if report.failed:
+        raise ConfigError(report.problems())
+    return routes
+
+
+def read_routes(run: Run, main: str) -> tuple[Route, ...]:
+    """Return the well-formed routes in the order in which they are tried."""
+    routes = read_entries(run, "routes", read_route)
+    if not run.names("routes") and not run.tree.partial:
+        run.report.add(Place(main, 1, 1, "routes"), "no route at all: every message would be dead; expected `routes:`")
+    return tuple(sorted(routes.values(), key=lambda route: -route.priority))
 
 
 def read_route(name: str, node: Node, run: Run) -> Route | None:

@@ -9,16 +9,18 @@ includes stays under the same rule. Paths count from routes.yaml, in every file;
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from hub.config.document import Node, parse
-from hub.config.model import Include, RoutesFile
+from hub.config.model import Include
 from hub.config.report import Place, Report
 from hub.config.secrets import cover_secrets, cover_text
 from hub.config.validate import found, later, unknown, validated
 from hub.files import Files
+from hub.values import dataclass
 
 MAPPINGS = ("senders", "inbound", "municipalities", "partners", "procedures", "destinations", "routes")
+SECTIONS = ("version", "include", *MAPPINGS, "alerts", "tests")
 _ONLY_SECTIONS = frozenset({"version", "include", "municipalities", "destinations", "tests"})
 
 
@@ -100,7 +102,7 @@ class _Reader:
             )
 
     def _section(self, key: str, node: Node, only: str | None, chain: tuple[str, ...]) -> None:
-        if only is not None and key not in _ONLY_SECTIONS and key in RoutesFile.model_fields:
+        if only is not None and key not in _ONLY_SECTIONS and key in SECTIONS:
             self._report.add(node.key_place, f"{key} may not stand here: {_may(only)}")
         elif key == "include":
             self._includes(node, only, chain)
@@ -114,7 +116,7 @@ class _Reader:
         elif key in self.tree.sections:
             self._entries(key, node, only)
         elif key != "version":
-            text = later(key) if key in ("replies", "inbox") else unknown("section", key, RoutesFile.model_fields)
+            text = later(key) if key in ("replies", "inbox") else unknown("section", key, SECTIONS)
             self._report.add(node.key_place, text)
 
     def _tests(self, node: Node) -> None:

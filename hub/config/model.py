@@ -1,7 +1,8 @@
 """The grammar of routes.yaml (INTERFACE §3), entry by entry. Shapes only: what a name refers to is checked later.
 
 Every scalar arrives as text; :mod:`hub.config.scalars` says how it is read. Short forms (``keep_rejected: 7d``, one
-name where a list may stand) are widened before they are checked.
+name where a list may stand) are widened before they are checked. A default that is an entry is made unchecked
+(``model_construct``): to check it would build the entry's validator wherever this module is loaded.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hub.config.alerts_model import AlertsEntry
 from hub.config.scalars import (
+    SEVERAL,
     Ags,
     Amount,
     Authority,
@@ -184,7 +185,7 @@ class InboundKeys(Grammar):
     adapter: Text
     max_body: Amount | None = None
     max_text: Amount | None = None
-    keep_rejected: Annotated[KeepRejectedEntry, widened("for", KeepRejectedEntry)] = KeepRejectedEntry()
+    keep_rejected: Annotated[KeepRejectedEntry, widened("for", KeepRejectedEntry)] = KeepRejectedEntry.model_construct()
     keep_accepted: BoundedSpan | None = None
     sender: Text | None = None
     environment: Environment = "production"
@@ -245,15 +246,15 @@ class MaintenanceEntry(Grammar):
 class OutboundKeys(Grammar):
     adapter: Text
     environment: Environment = "production"
-    retry: RetryEntry = RetryEntry()
+    retry: RetryEntry = RetryEntry.model_construct()
     on_unclear: Literal["retry", "hold"] | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=256)] | None = None
     ordered_by: Order = "none"
     steps: Steps = ()
-    timeout: TimeoutEntry = TimeoutEntry()
+    timeout: TimeoutEntry = TimeoutEntry.model_construct()
     max_reply: Amount | None = None
     accepts: AcceptsEntries | None = None
-    open: Annotated[tuple[WeeklyText, ...], BeforeValidator(several, str | list[str])] = ()
+    open: Annotated[tuple[WeeklyText, ...], *SEVERAL] = ()
     maintenance: tuple[Annotated[MaintenanceEntry, widened("every", MaintenanceEntry)], ...] = ()
     insecure: Insecure | None = None
 
@@ -308,19 +309,3 @@ class TestEntry(Grammar):
     message: Text
     sender: Text | None = None
     expect: ExpectEntry
-
-
-class RoutesFile(Grammar):
-    """A whole file, for the JSON Schema; entries are validated one by one, so that a broken one hides no other."""
-
-    version: Literal["1"]
-    include: tuple[Annotated[Include, widened("path", Include)], ...] = ()
-    senders: dict[str, SenderEntry] = Field(default_factory=dict)
-    inbound: dict[str, Any] = Field(default_factory=dict)
-    municipalities: dict[str, MunicipalityEntry] = Field(default_factory=dict)
-    partners: dict[str, PartnerEntry] = Field(default_factory=dict)
-    procedures: dict[str, Any] = Field(default_factory=dict)
-    destinations: dict[str, Any] = Field(default_factory=dict)
-    routes: dict[str, RouteEntry]
-    alerts: AlertsEntry = AlertsEntry()
-    tests: tuple[TestEntry, ...] = ()

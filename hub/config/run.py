@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
 from hub.config.document import Node
 from hub.config.include import Tree, inside
@@ -13,7 +14,10 @@ from hub.config.validate import unknown
 from hub.deployment import Environment
 from hub.files import Files
 from hub.plugin import Adapter
-from hub.xml.registry import Registry
+from hub.values import dataclass
+
+if TYPE_CHECKING:
+    from hub.xml.registry import Registry
 
 FindAdapter = Callable[[str, str], Adapter]
 
@@ -25,11 +29,21 @@ class Run:
     files: Files
     tree: Tree
     report: Report
-    registry: Registry
     find_adapter: FindAdapter
     stage: Environment
     destinations: dict[str, Node] = field(default_factory=dict)  # of both forms, as written, by name
     thorough: bool = True  # adapters prove what takes them long
+    read: Registry | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The standards. Where they were not read, they are now; what is wrong with them is noted then."""
+        if self.read is None:
+            from hub.xml.registry import Registry
+
+            self.read, problems = Registry.load(self.files)
+            self.report.extend(problems)
+        return self.read
 
     def names(self, section: str) -> dict[str, Node]:
         return self.tree.sections[section]

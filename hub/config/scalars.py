@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from hub.config.globs import segments
 from hub.hours import read_weekly
@@ -96,6 +96,14 @@ def several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+SEVERAL = (
+    BeforeValidator(several),
+    # Written out: of types, pydantic would make this for each field before it reads anything.
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+)
+"""One text where a list may stand."""
+
+
 def widened(key: str, entry: Any) -> BeforeValidator:
     """Let a text stand for ``{key: text}``; editors are told both forms."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value, str | entry)
@@ -120,11 +128,11 @@ Span: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 TypeGlob: TypeAlias = Annotated[str, AfterValidator(_type)]
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
 OfficeText: TypeAlias = Annotated[str, AfterValidator(_office_text)]
-Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(several, str | list[str])]
-TypeGlobs: TypeAlias = Annotated[tuple[TypeGlob, ...], BeforeValidator(several, str | list[str])]
+Texts: TypeAlias = Annotated[tuple[Text, ...], *SEVERAL]
+TypeGlobs: TypeAlias = Annotated[tuple[TypeGlob, ...], *SEVERAL]
 Amount: TypeAlias = Annotated[Size, Field(ge=1, le=4_000_000_000)]
 Environment: TypeAlias = Literal["production", "test"]
-Moment: TypeAlias = Annotated[datetime, BeforeValidator(_moment, str)]
+Moment: TypeAlias = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string"})]
 WeeklyText: TypeAlias = Annotated[str, AfterValidator(_weekly)]
 RateText: TypeAlias = Annotated[str, AfterValidator(_rate)]
 Insecure: TypeAlias = Annotated[str, AfterValidator(_reason)]

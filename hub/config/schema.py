@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 
-from hub.config.model import InboundKeys, OutboundKeys, RoutesFile
+from hub.config.file_model import RoutesFile
+from hub.config.model import InboundKeys, OutboundKeys
 from hub.plugins import Plugin, list_adapters
 
 _ANY_SCALAR = ["string", "number", "boolean"]  # an editor reads 03103000 as a number; the hub reads text

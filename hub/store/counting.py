@@ -7,14 +7,14 @@ percentile is right to about 20 %.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from hub.store.tables import DEAD, WAITING, delivery, message, tally
+from hub.values import dataclass
 
 DIMENSIONS = ("municipality", "route", "destination")
 TOOK = "took:"
@@ -42,13 +42,13 @@ class Statistic:
 def select_statistics(connection: sa.Connection, first: date, last: date, by: Sequence[str]) -> list[Statistic]:
     """Read the figures of the days from ``first`` to ``last``, both included, told apart by these dimensions."""
     chosen = [DIMENSIONS.index(one) for one in by]
-    counts: dict[Place, Counter[str]] = defaultdict(Counter)
+    counts: dict[Place, dict[str, int]] = defaultdict(dict)
     days = tally.c.day.between(first.isoformat(), last.isoformat())
     every = (tally.c.owner, tally.c.route, tally.c.destination)
     columns = (*(every[at] for at in chosen), tally.c.what)
     statement: sa.Select[Any] = sa.select(*columns, sa.func.sum(tally.c.count)).where(days).group_by(*columns)
-    for *place, what, count in connection.execute(statement).all():
-        counts[tuple(place)][what] += int(count)
+    for row in connection.execute(statement).all():
+        counts[row[:-2]][row[-2]] = int(row[-1])
     dead, waiting, oldest = Counter[Place](), Counter[Place](), dict[Place, int]()
     for counter, state, index in ((dead, DEAD, "delivery_dead_in"), (waiting, WAITING, "delivery_waiting_in")):
         for *place, count, seq in connection.execute(_now(state, index)).all():
@@ -58,7 +58,10 @@ def select_statistics(connection: sa.Connection, first: date, last: date, by: Se
                 oldest[key] = min(seq, oldest.get(key, seq))
     times = _received(connection, list(oldest.values()))
     places = sorted({*counts, *dead, *waiting})
-    return [_statistic(one, counts[one], dead[one], waiting[one], times.get(oldest.get(one, 0))) for one in places]
+    none: dict[str, int] = {}
+    return [
+        _statistic(one, counts.get(one, none), dead[one], waiting[one], times.get(oldest.get(one, 0))) for one in places
+    ]
 
 
 def _now(state: sa.ColumnElement[str], index: str) -> sa.Select[Any]:
@@ -77,10 +80,11 @@ def _received(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, datet
     return found
 
 
-def _statistic(place: Place, counts: Counter[str], dead: int, waiting: int, oldest: datetime | None) -> Statistic:
+def _statistic(place: Place, counts: Mapping[str, int], dead: int, waiting: int, oldest: datetime | None) -> Statistic:
     took = {int(what.removeprefix(TOOK)): count for what, count in counts.items() if what.startswith(TOOK)}
+    came, rejected, died = (counts.get(what, 0) for what in ("in", "rejected", "died"))
     return Statistic(
-        place, counts["in"], counts["rejected"], sum(took.values()), counts["died"], dead, waiting, oldest,
+        place, came, rejected, sum(took.values()), died, dead, waiting, oldest,
         percentile(took, 0.5), percentile(took, 0.95),
     )  # fmt: skip
 

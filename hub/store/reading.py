@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from hub.errors import StoreError, Unavailable
-from hub.store import listing
-from hub.store.api import Audit, Filter, MessageRecord
 from hub.store.database import (
     error_token,
     no_store,
@@ -27,11 +25,11 @@ from hub.store.database import (
     unavailable,
     why_unreachable,
 )
-from hub.store.rows import keyed_digest
 from hub.store.tables import DEAD, SCHEMA, delivery, message, setting
 
 if TYPE_CHECKING:
     from hub.job import Job
+    from hub.store.api import Audit, Filter, MessageRecord
     from hub.store.counting import Statistic
     from hub.store.groups_api import Group
     from hub.store.retracing import Record
@@ -57,13 +55,17 @@ class Reader:
         self, filter_: Filter, *, limit: int = 100, after: str | None = None
     ) -> tuple[Sequence[MessageRecord], str | None]:
         """Return messages, newest first, and the cursor of the next page."""
-        digest = None if filter_.reference is None else keyed_digest(self._key, filter_.reference)
+        from hub.store import listing
+
+        digest = self._digest(filter_.reference)
         with self._reading() as connection:
             return listing.find_messages(connection, filter_, digest, now=self._clock(), limit=limit, after=after)
 
     def among(self, filter_: Filter, seqs: Collection[int]) -> Sequence[MessageRecord]:
         """Return those of some messages that a filter means, oldest first."""
-        digest = None if filter_.reference is None else keyed_digest(self._key, filter_.reference)
+        from hub.store import listing
+
+        digest = self._digest(filter_.reference)
         with self._reading() as connection:
             asked = listing.look_up(connection, filter_, digest, self._clock())
             fitting = (
@@ -146,6 +148,11 @@ class Reader:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _digest(self, reference: str | None) -> str | None:
+        from hub.store.rows import keyed_digest
+
+        return None if reference is None else keyed_digest(self._key, reference)
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

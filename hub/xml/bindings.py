@@ -33,7 +33,8 @@ from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.installed import version
 from hub.xml import guard
-from hub.xml.bundle import BASE, XS, Bundle, read_bundle, resolve
+from hub.xml.bundle import BASE, Bundle, read_bundle, resolve
+from hub.xml.index import XS
 
 if TYPE_CHECKING:
     from hub.xml.profile import Profile

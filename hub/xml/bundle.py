@@ -13,7 +13,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
@@ -22,18 +22,18 @@ from lxml import etree
 
 from hub.errors import ConfigError, Problem
 from hub.files import Files
+from hub.values import dataclass
 from hub.xml import guard
+from hub.xml.index import REFERENCES, Asked, Declared, Index, declared
 
 FINDINGS_MAX = 100
 TEXT_MAX = 500  # characters: libxml2 quotes the value, which may be a whole attachment
 
-XS = "{http://www.w3.org/2001/XMLSchema}"
 BASE = "bundle:///"
 CATALOG = "catalog.json"
 MODULES = "../../../modules"  # seen from a standard's folder
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _GRAMMAR = ":/?#[]@!$&'()*+,;=%~"
-_REFERENCES = (f"{XS}include", f"{XS}redefine", f"{XS}import")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,15 @@ Find: TypeAlias = Callable[[Wanted], Found]
 
 
 def read_bundle(
-    files: Files, folder: str, main: str, without: frozenset[str] = frozenset()
+    files: Files, folder: str, main: str, without: frozenset[str] = frozenset(), index: Index | None = None
 ) -> tuple[Bundle, list[Problem]]:
     """Return the schema files that ``main`` reaches, and what is missing or unreadable among them.
 
     ``without``: locations that may be missing. Where one is, the file that asks for it is read as if it did not.
+    ``index``: what is known of the files already.
     """
     catalogued = _Catalogued(files, folder, without)
-    walk = Walk(catalogued.find, folder)
+    walk = Walk(catalogued.find, folder, index)
     walk.start(main)
     return Bundle(folder, main, walk.found, frozenset(walk.elements)), [*catalogued.problems, *walk.problems]
 
@@ -179,39 +180,39 @@ class _Catalogued:
 class Walk:
     """Follows includes and imports from file to file, each once. ``find`` says what lies where."""
 
-    def __init__(self, find: Find, folder: str) -> None:
+    def __init__(self, find: Find, folder: str, index: Index | None = None) -> None:
         self.found: dict[str, tuple[str, bytes]] = {}
         self.elements: set[tuple[str, str]] = set()
         self.problems: list[Problem] = []
         self.dispensable: set[str] = set()  # addresses that are missing and may be
         self._find = find
         self._folder = folder
+        self._index = index
         self._seen: set[tuple[str, str]] = set()
-        self._names: dict[str, str] = {}  # of the files, by address
 
     def start(self, main: str) -> None:
         """Read a main schema and all that it reaches."""
         pending: list[tuple[Wanted, str | None]] = [(Wanted(BASE + main, main, ""), None)]
-        read: dict[str, tuple[str, bytes, etree._Element]] = {}
+        read: dict[str, _Read] = {}
         while pending:  # and no recursion: who writes schemas may chain thousands
             wanted, includer = pending.pop()
-            tree = self._take(wanted, read)
-            if tree is None:
+            one = self._take(wanted, read)
+            if one is None:
                 continue
-            target = tree.get("targetNamespace") or includer or ""
+            target = one.declared.namespace or includer or ""
             if (wanted.address, target) in self._seen:
                 continue
             self._seen.add((wanted.address, target))
-            self.elements.update((target, str(one.get("name"))) for one in tree.iterchildren(f"{XS}element"))
-            followed = [self._follow(one, wanted.address, target) for one in tree.iterchildren(*_REFERENCES)]
-            pending += reversed([one for one in followed if one is not None])
-        for address, (name, body, tree) in read.items():
-            self.found[address] = (name, self._readable(tree, body, address))
+            self.elements.update((target, name) for name in one.declared.elements)
+            followed = [self._follow(asked, wanted.address, one.name, target) for asked in one.declared.asks]
+            pending += reversed([each for each in followed if each is not None])
+        for address, one in read.items():
+            self.found[address] = (one.name, self._readable(one, address))
 
-    def _take(self, wanted: Wanted, read: dict[str, tuple[str, bytes, etree._Element]]) -> etree._Element | None:
-        """Return one schema file as a tree, or note why there is none."""
+    def _take(self, wanted: Wanted, read: dict[str, _Read]) -> _Read | None:
+        """Return one schema file, or note why there is none."""
         if wanted.address in read:
-            return read[wanted.address][2]
+            return read[wanted.address]
         found = self._find(wanted)
         if found is None:
             self.dispensable.add(wanted.address)
@@ -222,41 +223,55 @@ class Walk:
             return None
         name, body = found
         try:
-            tree = etree.fromstring(body, guard.trusted_parser())
+            says = declared(body) if self._index is None else self._index.declared(name, body)
         except etree.XMLSyntaxError as error:
             self.problems.append(Problem(name, error.lineno or 0, 0, "", "is not well-formed XML"))
             return None
-        read[wanted.address] = (name, body, tree)
-        self._names[wanted.address] = name
-        return tree
+        read[wanted.address] = _Read(name, body, says)
+        return read[wanted.address]
 
-    def _follow(self, one: etree._Element, base: str, target: str) -> tuple[Wanted, str | None] | None:
+    def _follow(self, asked: Asked, base: str, name: str, target: str) -> tuple[Wanted, str | None] | None:
         """Return what an include or import asks for; ``None``: nothing, or what cannot be."""
-        location = one.get("schemaLocation")
+        location = asked.location
         if not location:
             return None
-        imported = one.tag == f"{XS}import"
-        namespace = one.get("namespace", "") if imported else target
+        namespace = asked.namespace if asked.imports else target
         address = resolve(base, location.strip())
-        name, line = self._names[base], one.sourceline or 0
         if address is None:
-            self.problems.append(Problem(name, line, 0, "", f"asks for {location}, which lies outside this folder"))
+            text = f"asks for {location}, which lies outside this folder"
+            self.problems.append(Problem(name, asked.line, 0, "", text))
             return None
-        return Wanted(address, location, namespace, name, line), None if imported else target
+        return Wanted(address, location, namespace, name, asked.line), None if asked.imports else target
 
-    def _readable(self, tree: etree._Element, body: bytes, base: str) -> bytes:
+    def _readable(self, one: _Read, base: str) -> bytes:
         """Return the schema as libxml2 can use it.
 
         It makes no address of blanks and umlauts: they are escaped. What may be missing is not asked for any more.
         """
-        changed = False
-        for one in tree.iterchildren(*_REFERENCES):
-            location = one.get("schemaLocation", "")
-            plain = location.strip()
-            if plain and resolve(base, plain) in self.dispensable:
-                del one.attrib["schemaLocation"]
-                changed = True
-            elif plain and location != quote(plain, safe=_GRAMMAR):
-                one.set("schemaLocation", quote(plain, safe=_GRAMMAR))
-                changed = True
-        return etree.tostring(tree) if changed else body
+        if not any(self._usable(asked.location, base) != asked.location for asked in one.declared.asks):
+            return one.body
+        tree = etree.fromstring(one.body, guard.trusted_parser())
+        for child in tree.iterchildren(*REFERENCES):
+            location = self._usable(child.get("schemaLocation", ""), base)
+            if location is None:
+                del child.attrib["schemaLocation"]
+            elif location:
+                child.set("schemaLocation", location)
+        return etree.tostring(tree)
+
+    def _usable(self, location: str, base: str) -> str | None:
+        """Return a location as libxml2 takes it; ``None``: it is not there and may be missing."""
+        plain = location.strip()
+        if not plain:
+            return location
+        missing = self.dispensable and resolve(base, plain) in self.dispensable
+        return None if missing else quote(plain, safe=_GRAMMAR)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A schema file: its name, its bytes, and what it declares."""
+
+    name: str
+    body: bytes = field(repr=False)
+    declared: Declared

@@ -16,6 +16,7 @@ from hub.errors import ConfigError, Problem, Rejected
 from hub.files import SHIPPED, Files
 from hub.message import Finding
 from hub.xml.bundle import Bundle, read_bundle
+from hub.xml.index import Index
 from hub.xml.place import path_of
 from hub.xml.profile import EVERY, Profile, Root
 from hub.xml.profile_file import read_profile
@@ -41,8 +42,12 @@ class Registry:
                     self._by_root.setdefault(tag, []).append(profile)
 
     @classmethod
-    def load(cls, files: Files) -> tuple[Registry, list[Problem]]:
-        """Read every profile and its schema files, and say what is wrong with them."""
+    def load(cls, files: Files, index: Index | None = None) -> tuple[Registry, list[Problem]]:
+        """Read every profile and its schema files, and say what is wrong with them.
+
+        ``index``: filled with what they declare; without one, the deployment's own is read.
+        """
+        index = index or Index(files)
         problems: list[Problem] = []
         profiles: dict[tuple[str, str], Profile] = {}
         bundles: dict[tuple[str, str], Bundle] = {}
@@ -56,7 +61,7 @@ class Registry:
             if profile is None:
                 continue
             for main in sorted({root.xsd for root in profile.roots}):
-                bundles[folder, main], missing = read_bundle(files, folder, main, profile.without)
+                bundles[folder, main], missing = read_bundle(files, folder, main, profile.without, index)
                 problems += missing
             profiles[standard, version] = _with_names(profile, bundles)
         problems += _ambiguous(profiles.values())

@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote
 
 from lxml import etree
 
 from hub.errors import Problem
+from hub.values import dataclass
 from hub.xml import guard
-from hub.xml.bundle import XS
+from hub.xml.index import XS
 
 WSDL = ("http://schemas.xmlsoap.org/wsdl/", "http://www.w3.org/ns/wsdl")
 SCHEMATRON = "http://purl.oclc.org/dsdl/schematron"

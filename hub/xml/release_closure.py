@@ -15,14 +15,16 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
 from lxml import etree
 
 from hub.errors import Problem
+from hub.values import dataclass
 from hub.xml import guard
-from hub.xml.bundle import BASE, XS, Found, Walk, Wanted, resolve
+from hub.xml.bundle import BASE, Found, Walk, Wanted, resolve
+from hub.xml.index import XS
 from hub.xml.release import Release, SchemaFile
 
 NOT_HERE = "which is neither in the release nor among the standards and modules here"

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from lxml import etree
 
-from hub.xml.bundle import BASE, CATALOG, MODULES, XS
+from hub.xml.bundle import BASE, CATALOG, MODULES
+from hub.xml.index import XS
 from hub.xml.release import Release
 from hub.xml.release_closure import Closure, Place
 from hub.xml.release_profile import Lists

@@ -8,13 +8,15 @@ declaration has no type.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from lxml import etree
 
+from hub.values import dataclass
 from hub.xml import guard
-from hub.xml.bundle import BASE, XS, Bundle, resolve
+from hub.xml.bundle import BASE, Bundle, resolve
+from hub.xml.index import XS
 
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.store import open_store
+
 ROOT = Path(__file__).parents[2]
 MESSAGE = ROOT / "tests/messages/gewerbeanmeldung-wolfsburg.xml"
 
@@ -23,6 +25,19 @@ OTHERS = (
 OTHER_DOCUMENTS = ("signxml", "cryptography", "hub.rejecting", "hub.xml.answers")
 """What documents of other standards are checked with, and how they are answered."""
 CONFIGURATION = ("lxml", "pydantic", "yaml")
+NO_ROUTE = ("adapters.folder_in", "adapters.soap_settings", "hub.config.endpoints", "hub.config.crosscheck")
+"""What reads the other sections of a configuration."""
+MESSAGES = ("hub.store.api", "hub.store.rows", "hub.store.listing", "hub.store.holding")
+"""What only listings of messages need of the store's reading."""
+WRITING = (
+    "alembic",
+    "psycopg",
+    "hub.store.sql",
+    "hub.store.writer",
+    "hub.store.migrating",
+    "hub.service",
+    "hub.plugin",
+)
 
 
 def loaded(arguments: Sequence[str], watched: Sequence[str], state: Path) -> list[str]:
@@ -47,7 +62,7 @@ def loaded(arguments: Sequence[str], watched: Sequence[str], state: Path) -> lis
         (["--version"], (*ENDPOINTS, *STORE, *OTHERS, *OTHER_DOCUMENTS, *CONFIGURATION)),
         (["--help"], (*LIBRARIES, "sqlalchemy", "structlog", *OTHER_DOCUMENTS, *CONFIGURATION)),
         (["explain", str(MESSAGE)], (*ENDPOINTS, *STORE, *OTHERS, *OTHER_DOCUMENTS)),
-        (["routes", "list"], (*LIBRARIES, "alembic", "psycopg", *OTHERS, *OTHER_DOCUMENTS)),
+        (["routes", "list"], (*LIBRARIES, "alembic", "psycopg", *OTHERS, *OTHER_DOCUMENTS, *NO_ROUTE, *MESSAGES)),
         (["routes", "gaps"], (*ENDPOINTS, *STORE, *OTHERS, *OTHER_DOCUMENTS)),
     ],
     ids=lambda value: " ".join(value[:2]).partition(" /")[0] if isinstance(value, list) else "",
@@ -55,6 +70,27 @@ def loaded(arguments: Sequence[str], watched: Sequence[str], state: Path) -> lis
 def test_a_command_loads_nothing_that_it_does_not_need(
     arguments: list[str], watched: tuple[str, ...], tmp_path: Path
 ) -> None:
+    assert loaded(arguments, watched, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "watched"),
+    [
+        (["messages", "list"], (*CONFIGURATION, *OTHERS, *WRITING)),
+        (["audit", "list"], (*CONFIGURATION, *OTHERS, *WRITING, "hub.store.listing", "hub.store.rows")),
+        (["stats"], (*CONFIGURATION, *OTHERS, *WRITING, *MESSAGES)),
+        (
+            ["routes", "unused"],
+            (*LIBRARIES, *OTHERS, *OTHER_DOCUMENTS, *NO_ROUTE, "hub.store.listing", "hub.store.rows"),
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_listing_loads_of_the_store_what_it_reads(
+    arguments: list[str], watched: tuple[str, ...], tmp_path: Path
+) -> None:
+    open_store(f"sqlite:///{tmp_path}/hub.db", state_dir=tmp_path, mode="daemon").close()
+
     assert loaded(arguments, watched, tmp_path) == []
 
 

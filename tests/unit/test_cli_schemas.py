@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hub.daemon.control import ControlDoor
+from hub.xml.index import INDEX
 from tests.releases import CODE, CODE_URL, NS, main, message, release, zip_bytes
 
 ROUTE = """
@@ -41,6 +42,19 @@ def test_after_one_command_messages_of_the_standard_are_explained_and_checked(of
     assert good.json["header"]["reader"] == "ags:09999001"
     assert bad.json["rejected"] == "schema_violation"
     assert office("check").code == 0
+
+
+@pytest.mark.parametrize("command", [("schemas", "check"), ("schemas", "check", "xlager/1.0")], ids=" ".join)
+def test_what_schemas_declare_is_kept_by_an_import_and_by_a_check(office, packed, command):
+    office("schemas", "import", packed(release()))
+    imported = (office.folder / INDEX).read_bytes()
+    (office.folder / INDEX).unlink()
+
+    office("schemas", "list")
+    assert not (office.folder / INDEX).exists()
+    office(*command)
+
+    assert (office.folder / INDEX).read_bytes() == imported
 
 
 def test_an_import_says_for_programs_what_it_found(office, packed):

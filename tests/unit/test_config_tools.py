@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import hub.config
+from hub.config.include import SECTIONS
 from hub.config.init import init
 from hub.config.matrix import matrix
 from hub.config.origin import origin
@@ -16,6 +17,10 @@ from hub.errors import ConfigError
 from hub.files import Files
 
 EXAMPLE = Path(__file__).parent / "interface_example"
+ROUTES = """routes:
+  unten: {match: {type: x}, deliver_to: [a/b]}
+  oben: {match: {type: x}, deliver_to: [a/b], priority: 1}
+"""
 
 
 # --- origins and matrix
@@ -55,6 +60,42 @@ def test_the_matrix_shows_own_and_shared_destinations_and_gaps():
     assert rows[2] == ("wolfsburg", "Stadt Wolfsburg", "-", "-", "own")
 
 
+# --- the routes alone
+
+
+def test_routes_that_are_read_alone_are_those_of_the_whole_configuration():
+    alone = hub.config.load_routes(EXAMPLE / "routes.yaml")
+
+    assert alone == hub.config.load(EXAMPLE / "routes.yaml").routes
+
+
+def test_routes_are_listed_where_another_section_is_wrong(tmp_path):
+    path = tmp_path / "routes.yaml"
+    path.write_text(f"version: 1\ndestinations: {{a/b: {{adapter: brieftaube}}}}\n{ROUTES}", "utf-8")
+
+    assert [one.name for one in hub.config.load_routes(path)] == ["oben", "unten"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("version: 1\n", "no route at all"),
+        ("version: 1\nroutes: [\n", "routes.yaml:"),
+        ("version: 1\nroutes: {a: {match: {type: x}, deliver_to: [b/c], farbe: rot}}\n", "unknown key 'farbe'"),
+        (
+            "version: 1\nroutes: {a: {match: {type: x}, deliver_to: [b/c], steps: [{validate: x/9}]}}\n",
+            "standard 'x/9'",
+        ),
+    ],
+    ids=["none", "no YAML", "unknown key", "unknown standard"],
+)
+def test_routes_that_are_wrong_are_not_listed(tmp_path, text, says):
+    (tmp_path / "routes.yaml").write_text(text, "utf-8")
+
+    with pytest.raises(ConfigError, match=says):
+        hub.config.load_routes(tmp_path / "routes.yaml")
+
+
 # --- the schema for editors
 
 
@@ -64,7 +105,7 @@ def test_the_schema_is_json_and_every_reference_in_it_exists():
 
     used = {part.partition('"')[0] for part in text.split("#/$defs/")[1:]}
     assert used <= set(schema["$defs"])
-    assert set(schema["properties"]) >= {"senders", "inbound", "municipalities", "procedures", "routes", "tests"}
+    assert set(schema["properties"]) == set(SECTIONS)
 
 
 def test_the_schema_knows_the_settings_of_the_installed_adapters():
