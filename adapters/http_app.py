@@ -85,22 +85,20 @@ class MessageApp:
         try:
             answer = await self._answer(scope, body)
         except _ProblemError as error:
-            self.count(error.code)
-            answer = problem(error.code, self._path, **error.details)
+            answer = self.refuse(error.code, **error.details)
         except (FullError, GivenUpError) as error:
-            code = "unavailable" if isinstance(error, FullError) else "too_slow"
-            self.count(code)
-            answer = problem(code, self._path)
+            answer = self.refuse("unavailable" if isinstance(error, FullError) else "too_slow")
         except (asyncio.CancelledError, Exception) as error:  # noqa: BLE001  never 500: its sender keeps it, we look
             self._context.log.error("request_failed", source=self._context.name, error=type(error).__name__)
             answer = problem("unavailable", self._path)
         if answer is not None:
             await self._send(answer, body, send)
 
-    def count(self, code: str) -> None:
-        """Count a refusal that leaves no record."""
+    def refuse(self, code: str, **details: Any) -> Answer:
+        """Count a refusal that leaves no record, and return its answer."""
         if self._context.desk:
             self._context.desk.count(self._context.name, code)
+        return problem(code, self._path, **details)
 
     def close(self) -> None:
         """Let the threads go; what hangs in one is not waited for any more."""

@@ -20,7 +20,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from adapters.http_places import GRACE_SECONDS, Connections
-from adapters.http_problems import problem
+from adapters.http_problems import Answer
 
 HEAD_BYTES_MAX = 16_384
 HEADERS_MAX = 64
@@ -44,15 +44,15 @@ class _RefusedError(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. ``refused`` counts what never becomes a request."""
+    """One connection. ``refusal`` counts what never becomes a request, and says how it is answered."""
 
     def __init__(
-        self, *args: Any, bounds: Bounds, places: Connections, refused: Callable[[str], None], **kwargs: Any
+        self, *args: Any, bounds: Bounds, places: Connections, refusal: Callable[[str], Answer], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._bounds = bounds
         self._places = places
-        self._refused = refused
+        self._refusal = refusal
         self._timer: asyncio.TimerHandle | None = None
         self._deaf = False  # whatever arrives now is dropped
         self._last = False  # the next request is the last one
@@ -211,8 +211,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-        self._refused(code)
-        answer = problem(code, "/")
+        answer = self._refusal(code)
         lines = [b"HTTP/1.1 %d %s" % (answer.status, HTTPStatus(answer.status).phrase.encode())]
         lines += [b"%s: %s" % header for header in answer.raw_headers()]
         self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
@@ -239,11 +238,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def protocol_class(bounds: Bounds, refused: Callable[[str], None]) -> type[asyncio.Protocol]:
+def protocol_class(bounds: Bounds, refusal: Callable[[str], Answer]) -> type[asyncio.Protocol]:
     """Return what uvicorn calls for each connection."""
     places = Connections(bounds.connections)
 
     def connect(*args: Any, **kwargs: Any) -> BoundedProtocol:
-        return BoundedProtocol(*args, bounds=bounds, places=places, refused=refused, **kwargs)
+        return BoundedProtocol(*args, bounds=bounds, places=places, refusal=refusal, **kwargs)
 
     return cast("type[asyncio.Protocol]", connect)

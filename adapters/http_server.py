@@ -30,7 +30,7 @@ def configured(app: MessageApp, bounds: Bounds) -> uvicorn.Config:
     """Return the loaded configuration of a server for ``app``."""
     config = uvicorn.Config(
         app,
-        http=protocol_class(bounds, app.count),
+        http=protocol_class(bounds, app.refuse),
         ws="none",
         loop="asyncio",
         lifespan="off",

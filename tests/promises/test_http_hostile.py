@@ -172,6 +172,43 @@ def test_dripping_ends_at_the_deadline_however_steady(world: World, request_: by
     assert world.intake.offered == []
 
 
+SMUGGLED = b"GET /v1/messages/01920000-0000-7000-8000-000000000001 HTTP/1.1\r\nHost: hub\r\n\r\n"
+HALF = b"POST /v1/messages HTTP/1.1\r\nX-a: "
+MEMBERS = {"type", "title", "status", "code", "instance", "findings"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected", "code"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "framing"),
+        (post(samples.BODY).replace(TOKEN, b"falsch"), 401, "unauthenticated"),
+        (post(samples.BODY).replace(b"/v1/messages", b"/v1/other"), 404, "not_found"),
+        (SMUGGLED.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer " + TOKEN + b"\r\n\r\n"), 404, "not_found"),
+        (b"GET http://other.example/ HTTP/1.1\r\nHost: hub\r\n\r\n", 404, "not_found"),
+        (post(samples.BODY).replace(b"POST", b"PUT"), 405, "method"),
+        (b"", 408, "too_slow"),
+        (HALF, 408, "too_slow"),
+        (post(b"<a>", length=100_000), 408, "too_slow"),
+        (post(b"", length=10 * MAX_BODY), 413, "body_too_large"),
+        (post(samples.BODY).replace(b"application/xml", b"text/plain"), 415, "media_type"),
+        (HALF + b"a" * 20_000, 431, "headers_too_large"),
+    ],
+    ids=range(12),
+)
+def test_every_refusal_is_a_problem_document_with_the_same_members(
+    world: World, request_: bytes, expected: int, code: str
+) -> None:
+    answer = world.send(request_)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert status(answer) == expected
+    assert b"\r\ncontent-type: application/problem+json\r\n" in head + b"\r\n"
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head + b"\r\n"
+    told = problem(answer)
+    assert told.keys() == MEMBERS
+    assert (told["status"], told["code"], told["instance"]) == (expected, code, "/v1/messages")
+
+
 def test_a_connection_that_says_nothing_is_closed(world: World) -> None:
     with world.connect() as sender:
         answer = read_to_end(sender)
@@ -199,9 +236,6 @@ def test_the_deadline_counts_anew_for_the_next_request_of_a_connection(world: Wo
         second = read_to_end(sender)
 
     assert (first.status, status(second)) == (202, 408)
-
-
-SMUGGLED = b"GET /v1/messages/01920000-0000-7000-8000-000000000001 HTTP/1.1\r\nHost: hub\r\n\r\n"
 
 
 @pytest.mark.parametrize(
