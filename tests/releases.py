@@ -19,6 +19,8 @@ OTHER_CODE = CODE.replace("xs:token", "xs:string")
 LIST = """<gc:CodeList xmlns:gc="http://docs.oasis-open.org/codelist/ns/genericode/1.0/">
   <Identification><ShortName>Lagerart</ShortName><Version>3</Version>
     <CanonicalUri>urn:test:codeliste:lagerart</CanonicalUri></Identification>
+  <ColumnSet><Column Id="code"/><Key Id="schluessel"><ColumnRef Ref="code"/></Key></ColumnSet>
+  <SimpleCodeList><Row><Value><SimpleValue>01</SimpleValue></Value></Row></SimpleCodeList>
 </gc:CodeList>"""
 SCHEMATRON = """<sch:schema xmlns:sch="http://purl.oclc.org/dsdl/schematron" queryBinding="xslt2">
   <sch:include href="../gemeinsam.sch"/></sch:schema>"""

@@ -114,6 +114,7 @@ def _compiled(session: Session, registry: Registry, profile: Profile) -> tuple[f
     from hub.files import Files
     from hub.library import Library
     from hub.xml.bundle import read_bundle
+    from hub.xml.checks.table import what_is_wrong
     from hub.xml.release_closure import clashes
 
     started, before = time.perf_counter(), _held_mb()
@@ -130,6 +131,7 @@ def _compiled(session: Session, registry: Registry, profile: Profile) -> tuple[f
     for file in (*profile.codelists, *profile.schematron):
         if not files.path(f"{profile.folder}/{file}").is_file():
             problems.append(Problem(f"{profile.folder}/profile.yaml", 0, 0, "", f"{file} is not there"))
+    problems += what_is_wrong(files, profile)
     if not profile.folder.startswith("shipped:"):
         problems += Library(session.base).verify(profile.standard, profile.version)
     return round(took, 1), round(max(grew, 0.0), 1), problems

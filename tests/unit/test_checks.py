@@ -150,6 +150,19 @@ def test_a_code_list_that_cannot_be_read_is_a_problem_of_its_file(tmp_path, text
     assert caught.value.problems[0].file == "schemas/xoev/akte/1/codes/a.xml"
 
 
+def test_two_files_of_one_version_of_a_list_must_have_the_same_codes(tmp_path):
+    files = {"codes/a.xml": code_list("1", "A"), "codes/b.xml": code_list("1", "A")}
+    named = "codelists: [codes/a.xml, codes/b.xml]\n"
+    assert findings(tmp_path, Check("codelists"), document(TITLE), files, named) == []
+
+    with pytest.raises(
+        ConfigError, match="has other codes than another file with version 1 of the code list"
+    ) as caught:
+        findings(tmp_path, Check("codelists"), document(TITLE), files | {"codes/b.xml": code_list("1", "B")}, named)
+
+    assert caught.value.problems[0].file == "schemas/xoev/akte/1/codes/b.xml"
+
+
 def test_findings_show_at_most_the_beginning_of_a_value(tmp_path):
     found = findings(tmp_path, Check("codelists"), state("X" * 5000, "10"), LISTS, NAMED)
 

@@ -178,6 +178,32 @@ def test_check_names_a_code_list_that_is_not_there(office, packed):
     assert "codelists/Fehlt.xml is not there" in done.err
 
 
+NO_RULES = '<sch:schema xmlns:sch="http://purl.oclc.org/dsdl/schematron"'
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (
+            {"list": release()["Codelisten/Lagerart ü_3.xml"].replace("ColumnRef", "Column")},
+            "codelists/Lagerart ü_3.xml: names no key column",
+        ),
+        ({"common": f"{NO_RULES} queryBinding='xquery'/>", "sch": None}, "schematron/gemeinsam.sch:1: found schema"),
+        ({"sch": f"{NO_RULES}><sch:let name='a' value='(('/></sch:schema>"}, "schematron/a/regeln.sch: "),
+    ],
+    ids=["list", "binding", "rule"],
+)
+def test_check_names_lists_and_rules_that_cannot_be_used_before_any_route_has_them(office, packed, broken, told):
+    pytest.importorskip("saxonche")
+    assert office("schemas", "import", packed(release(**broken))).code == 0
+
+    done = office("schemas", "check", "xlager/1.0")
+
+    assert done.code == 78
+    assert told in done.err
+    assert office("check").code == 0
+
+
 def test_a_version_that_a_route_uses_is_not_removed(office, packed):
     office("schemas", "import", packed(release()))
     before = office.config.read_text()

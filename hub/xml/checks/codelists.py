@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lxml import etree
 
+from hub.errors import ConfigError, Problem
+from hub.files import Files
 from hub.xml.checks.genericode import CodeList, read_code_list
 from hub.xml.checks.values import Check, Document, Found, Run, Sources, impossible
 from hub.xml.profile import Profile
@@ -32,10 +34,7 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
     if not profile.codelists:
         raise impossible(f"{profile.folder}/profile.yaml", "names no code lists")
     known = sources.registry.types(profile)
-    lists: dict[str, dict[str, CodeList]] = {}
-    for name in profile.codelists:
-        found = read_code_list(sources.files, f"{profile.folder}/{name}")
-        lists.setdefault(found.uri, {})[found.version] = found
+    lists = read_lists(sources.files, profile.folder, profile.codelists)
     level = "error" if check.strict else "warning"
 
     def run(document: Document) -> Iterable[Found]:
@@ -46,6 +45,28 @@ def prepare(check: Check, profile: Profile, sources: Sources) -> Run:
                 yield from _Coded(typed, code, types).findings(lists, level)
 
     return run
+
+
+def read_lists(files: Files, folder: str, names: Iterable[str]) -> Mapping[str, Mapping[str, CodeList]]:
+    """Return the code lists of a folder by URI and version.
+
+    Raises:
+        ConfigError: With every file that is no list, or has other codes than another one of the same URI and version.
+    """
+    lists: dict[str, dict[str, CodeList]] = {}
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            found = read_code_list(files, f"{folder}/{name}")
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if lists.setdefault(found.uri, {}).setdefault(found.version, found).codes != found.codes:
+            text = f"has other codes than another file with version {found.version} of the code list {found.uri}"
+            problems.append(Problem(f"{folder}/{name}", 0, 0, "", text))
+    if problems:
+        raise ConfigError(problems)
+    return lists
 
 
 class _Coded:

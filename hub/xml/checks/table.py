@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from hub.errors import ConfigError
+from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.xml.checks import codelists, din91379, idref, schematron, xsd
 from hub.xml.checks.values import Check, Prepare, Run, Sources
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
-from hub.xml.saxon import Programs
-from hub.xml.schematron import read_whole
+from hub.xml.saxon import Programs, available
+from hub.xml.schematron import read_schematron, read_whole
 
 
 def _signature(check: Check, profile: Profile, sources: Sources) -> Run:
@@ -63,3 +63,24 @@ class Checks:
                     read_whole(files, profile.folder, name)
             for name in check.trust:
                 files.read(name)
+
+
+def what_is_wrong(files: Files, profile: Profile) -> list[Problem]:
+    """Return why checks by a version's code lists and Schematron could not be done, whether a route has them or not.
+
+    Without the extra ``xslt3`` Schematron is read, and not compiled. A file that is not there is another's to tell.
+    """
+    problems: list[Problem] = []
+    programs = Programs()
+    names = (*profile.codelists, *profile.schematron)
+    there = {name for name in names if files.path(f"{profile.folder}/{name}").is_file()}
+    try:
+        codelists.read_lists(files, profile.folder, [name for name in profile.codelists if name in there])
+    except ConfigError as error:
+        problems += error.problems
+    for name in sorted(there.intersection(profile.schematron)):
+        try:
+            programs.get(f"{profile.folder}/{name}", read_schematron(files, profile.folder, name))
+        except ConfigError as error:
+            problems += error.problems
+    return problems + (programs.compile() if available() else [])
