@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from zeep.wsdl.bindings.soap import Soap12Binding, SoapBinding
 from adapters.soap_files import ROOT, inside
 from hub.plugin import Rejected
 
+# What is wrong with a WSDL stands in our own problems; beside them a warning of zeep's shows paths of its source.
+warnings.filterwarnings("ignore", module=r"zeep\.")
 for _name in ("zeep", "requests", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # zeep logs whole envelopes at DEBUG
 

@@ -144,14 +144,14 @@ reason_option = click.option(
 )
 
 
-def check_reason(text: str) -> str:
+def check_reason(text: str, said_as: str = "--reason") -> str:
     """Return the operator's reason, as it may be kept.
 
     Raises:
         click.BadParameter: It is empty, or longer than 500 characters.
     """
     if not text.strip() or len(text) > 500:
-        raise click.BadParameter("expected a sentence of at most 500 characters", param_hint="--reason")
+        raise click.BadParameter("expected a sentence of at most 500 characters", param_hint=said_as)
     return printable(text.strip())
 
 

@@ -54,7 +54,7 @@ def list_(session: Session, /, since: datetime, limit: int, as_json: bool, **ask
 @click.pass_obj
 def note(session: Session, fingerprint: str, text: tuple[str, ...]) -> None:
     """Write down what is known about a group; every listing of it shows that, with your name. No citizen's data."""
-    if not session.hub().note(fingerprint, check_reason(" ".join(text))):
+    if not session.hub().note(fingerprint, check_reason(" ".join(text), "TEXT")):
         say(f"nothing has ever failed like {fingerprint}")
         raise click.exceptions.Exit(FAILED)
     say(f"noted on {fingerprint}")

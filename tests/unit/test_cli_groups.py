@@ -71,6 +71,8 @@ def test_what_is_no_fingerprint_is_refused(office: Office, token: str):
     assert office("messages", "list", "--fingerprint", token).code == 2
     assert office("groups", "note", token, "text").code == 2
     assert office("groups", "note", "0" * 12, "text").code == 1
+    empty = office("groups", "note", "0" * 12, " ")
+    assert (empty.code, "Invalid value for TEXT" in empty.err) == (2, True)
 
 
 def test_rejections_are_groups_of_their_own_without_a_value(office: Office):

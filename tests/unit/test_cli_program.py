@@ -221,3 +221,27 @@ def test_python_m_hub_is_the_same_program(tmp_path):
     assert done.returncode == 78
     assert b"there is no such file" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_wsdl_that_does_not_fit_itself_is_a_problem_and_no_warning_of_a_library(office):
+    wsdl = office.folder / "wsdl"
+    wsdl.mkdir()
+    examples = Path(__file__).parents[2] / "wsdl"
+    for name in ("fachverfahren.wsdl", "fachverfahren.xsd"):
+        text = (examples / name).read_text("utf-8").replace('name="Uebergeben"', 'name="Anders"', 2)
+        (wsdl / name).write_text(text, encoding="utf-8")
+    office.change(
+        "  ablage:\n    adapter: folder\n",
+        "  fach: {adapter: soap, wsdl: wsdl/fachverfahren.wsdl, operation: Uebergeben, service: Fachverfahren,\n"
+        "    port: Fachverfahren11, address: 'http://127.0.0.1:9/ws', payload: raw, reply: any, on_unclear: hold}\n"
+        "  ablage:\n    adapter: folder\n",
+    )
+    office.change("antrag: {like: ablage}       #", "antrag: {like: fach}       #")
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "hub", "-c", str(office.config), "check"], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 78
+    assert "procedures.fach.operation: found 'Uebergeben'" in checked.stderr
+    assert "Warning" not in checked.stderr
