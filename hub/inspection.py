@@ -308,7 +308,9 @@ def _unknown_recipient(reading: header.Reading, profile: Profile) -> Finding:
     if not profile.has_reader:
         return Finding("unknown_recipient", text="the document names no reader; send the header Recipient")
     path, line = reading.reader_at
-    return Finding("unknown_recipient", path, line, f"{reading.header.reader or 'nobody'} is no authority of this hub")
+    reader = reading.header.reader
+    text = f"{reader} is no authority of this hub" if reader else "the document names nobody as its reader"
+    return Finding("unknown_recipient", path, line, text)
 
 
 def _identity(incoming: Incoming, header_: Header, profile: Profile) -> str:

@@ -43,13 +43,15 @@ class Root:
 
     def fits(self, element: etree._Element) -> bool:
         """Tell whether a document with this root is of this version."""
-        if self.version_from == "fixed":
-            return True
+        return self.version_from == "fixed" or self.stated(element) in self.versions
+
+    def stated(self, element: etree._Element) -> str | None:
+        """Return the version that a document with this root states; ``None``: none, or several."""
         if self.version_from.startswith("@"):
-            return element.get(self.version_from[1:]) in self.versions
-        nodes = select(element, self.version_from, self.namespaces)
+            return element.get(self.version_from[1:])
+        nodes = select(element, self.version_from, self.namespaces) if self.version_from != "fixed" else ()
         # White space around an element's text is for its schema to judge, which then knows what it is to be.
-        return len(nodes) == 1 and text_of(nodes[0]).strip(" \t\r\n") in self.versions
+        return text_of(nodes[0]).strip(" \t\r\n") if len(nodes) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

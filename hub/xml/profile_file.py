@@ -233,12 +233,16 @@ class _Reading:
 
     def _dates(self, entries: Mapping[str, Node]) -> dict[str, datetime | None]:
         dates: dict[str, datetime | None] = {}
-        last: datetime | None = None
+        last: tuple[str, datetime] | None = None
         for name in ("valid_from", "valid_to", "grace_until"):
             dates[name] = found = self._date(entries.get(name))
-            if found and last and found < last:
-                self._problem(entries[name], "lies before the date above it")
-            last = found or last
+            if found and last:
+                before, date_ = last
+                # A window that ends on the day it begins has no moment: the version would never be served.
+                if found < date_ or (found == date_ and before == "valid_from"):
+                    expected = f"{'later than' if before == 'valid_from' else 'not before'} {before}, {date_:%Y-%m-%d}"
+                    self._problem(entries[name], f"found {found:%Y-%m-%d}, expected a date {expected}")
+            last = (name, found) if found else last
         return dates
 
     def _date(self, node: Node | None) -> datetime | None:

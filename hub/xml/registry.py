@@ -24,6 +24,7 @@ from hub.xml.schema import Schema
 from hub.xml.typed import Types
 
 FOLDER = "schemas/xoev"
+SHOWN_MAX = 80  # characters of a value in a finding
 IMPORT = "a published standard comes with: xoev-hub schemas import FILE.zip"
 
 
@@ -86,7 +87,9 @@ class Registry:
         for profile in fitting:
             if profile.serves(at):
                 return profile
-        raise Rejected("version_not_served", [_finding(root, "version_not_served", _served(candidates, fitting, at))])
+        raise Rejected(
+            "version_not_served", [_finding(root, "version_not_served", _served(root, candidates, fitting, at))]
+        )
 
     def related(self, root: etree._Element) -> Sequence[Profile]:
         """Return every profile that knows a document's root, in whatever version."""
@@ -153,13 +156,15 @@ def _ambiguous(profiles: Iterable[Profile]) -> Iterator[Problem]:
                 yield Problem(f"{profile.folder}/profile.yaml", 0, 0, "roots", text)
 
 
-def _served(candidates: Iterable[Profile], fitting: Iterable[Profile], at: datetime) -> str:
+def _served(root: etree._Element, candidates: Sequence[Profile], fitting: Iterable[Profile], at: datetime) -> str:
     served = sorted({profile.version for profile in candidates if profile.serves(at)})
     now = f"served at this time: {', '.join(served)}" if served else "no version is served at this time"
     named = sorted({profile.version for profile in fitting})
     if named:
         return f"version {', '.join(named)} is not served; {now}"
-    return f"the version is unknown here; {now}; {IMPORT}"
+    stated = candidates[0].root_of(root).stated(root)
+    found = "the document states no version" if stated is None else f"version {stated[:SHOWN_MAX]!r} is unknown here"
+    return f"{found}; {now}; {IMPORT}"
 
 
 def _finding(root: etree._Element, rule: str, text: str) -> Finding:

@@ -124,9 +124,14 @@ def test_versions_of_one_standard_stand_side_by_side(tmp_path):
 
     assert registry.identify(parsed(f'<notiz xmlns="{NS}" version="1"/>'), NOW).version == "1"
     assert registry.identify(parsed(f'<notiz xmlns="{NS}" version="2"/>'), NOW).version == "2"
-    for wrong in ('version="3"', 'version=" 2"', ""):
+    for wrong, said in (
+        ('version="3"', "version '3' is"),
+        ('version=" 2"', "version ' 2' is"),
+        ("", "states no version;"),
+    ):
         rejected = refusal(registry, f'<notiz xmlns="{NS}" {wrong}/>')
         assert rejected.code == "version_not_served"
+        assert said in rejected.findings[0].text
         assert "served at this time: 1, 2" in rejected.findings[0].text
 
 
