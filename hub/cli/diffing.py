@@ -28,6 +28,7 @@ def tell_differences(
     session: Session, hub: Hub, selection: Selection, reason: str, *, again: bool, as_json: bool
 ) -> int:
     """Compare the items of a selection with what today's configuration makes of them; return the exit code."""
+    from hub.cli.unread import unread
     from hub.comparing import Comparing, clustered
     from hub.snapshot import OneSnapshot
 
@@ -38,6 +39,8 @@ def tell_differences(
         put_json({"api": 1, "items": [_json(cluster) for cluster in clusters], "next": None})
         return OK
     _tell_all(hub, clusters, reason)
+    if changed := unread(session, hub.store):
+        say(f"today is what lies here; the running hub has not read it so: {changed}. First: xoev-hub reload")
     return OK
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hub.store.api import Control, Store
 
 PAGE = 1000
-NAMED_MAX = 10  # files in one complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,11 @@ def _examine(session: Session) -> Iterator[Complaint]:
         yield Complaint("store", f"not permitted: {error.filename}", "look again as the user that the hub runs as")
         return
     except Unavailable as error:
-        server = not session.settings.store.startswith("sqlite")
-        next_ = (
-            "let the database server answer, then xoev-hub doctor again" if server else "start the daemon: xoev-hub run"
-        )
+        next_ = "start the daemon: xoev-hub run"
+        if not session.settings.store.startswith("sqlite"):
+            migrated = "`xoev-hub store migrate`" not in str(error)
+            server = "let the database server answer, then xoev-hub doctor again"
+            next_ = server if migrated else "xoev-hub store migrate, as the owner of the tables"
         yield Complaint("store", str(error), next_)
         return
     yield from _room(session)
@@ -151,7 +151,8 @@ def _held(control: Control) -> Complaint:
 def _dead(store: Store) -> Iterator[Complaint]:
     for (destination, reason, code), number in sorted(store.watch.dead().items()):
         text = f"{number} to {destination or 'no destination'}: {reason} {code}".strip()
-        yield Complaint("dead letters", text, f"xoev-hub messages list --state dead --reason {reason}")
+        where = f" --destination {destination}" if destination else ""
+        yield Complaint("dead letters", text, f"xoev-hub messages list --state dead --reason {reason}{where}")
 
 
 # Said by itself above: what is so now, and not what the daemon saw a moment ago.
@@ -242,15 +243,9 @@ def _gone_complaint(name: str) -> Complaint:
 
 def _changed(session: Session, store: Store) -> Iterator[Complaint]:
     """Yield the files that are not as the running hub has read them: what counts is what it has read."""
-    from hub.daemon.control import ask
+    from hub.cli.unread import unread
 
-    try:
-        answer = ask(session.settings.state_dir, {"do": "snapshot"})
-    except (OSError, ConfigError):
-        return  # nothing runs here: the next start reads what is there
-    kept = store.snapshot(str(answer.get("snapshot")))
-    changed = session.changed_since(kept) if kept is not None else []
-    if changed:
-        more = f" and {len(changed) - NAMED_MAX} more" if len(changed) > NAMED_MAX else ""
-        text = f"not as the running hub has read them: {', '.join(changed[:NAMED_MAX])}{more}"
-        yield Complaint("changed files", text, "xoev-hub reload, or put them back")
+    if changed := unread(session, store):
+        yield Complaint(
+            "changed files", f"not as the running hub has read them: {changed}", "xoev-hub reload, or put them back"
+        )

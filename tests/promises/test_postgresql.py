@@ -174,6 +174,7 @@ def test_a_daemon_on_tables_that_are_not_there_says_what_to_do(migrated: Server,
     assert "run `xoev-hub store migrate`" in daemon.log.read_text("utf-8")
     done = daemon.cli("store", "migrate")  # with the daemon's role
     assert (done.returncode, "migrate as their owner" in done.stderr) == (1, True)
+    assert "next: xoev-hub store migrate, as the owner of the tables" in daemon.cli("doctor").stdout
 
 
 def test_a_daemon_on_tables_that_are_too_new_says_what_to_do(migrated: Server, database: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from hub.daemon.control import ControlDoor
 from tests.command import TOWN, Office
 
 REASON = ("--reason", "Fachverfahren läuft wieder")
@@ -134,3 +135,16 @@ def test_a_replay_and_what_it_replaces_name_each_other(office: Office) -> None:
 
     assert (old["replayed_as"], new["replay_of"]) == ([new["id"]], old["id"])
     assert (new["replayed_as"], old["replay_of"]) == ([], None)
+
+
+def test_who_compares_with_what_the_running_hub_has_not_read_hears_it(office: Office) -> None:
+    transform(office, WRITES.format("001"))
+    in_service = office.accepted()["snapshot"]
+    with ControlDoor(office.folder / "var", lambda _asked: {"ok": True, "snapshot": in_service}):
+        same = office("replay", "--state", "waiting", *REASON, "--dry-run", "--diff")
+        transform(office, WRITES.format("002"))
+        changed = office("replay", "--state", "waiting", *REASON, "--dry-run", "--diff")
+    stopped = office("replay", "--state", "waiting", *REASON, "--dry-run", "--diff")
+
+    assert "has not read it so: transforms/vorgang.xsl. First: xoev-hub reload" in changed.err
+    assert "reload" not in same.err + stopped.err

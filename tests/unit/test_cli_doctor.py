@@ -87,7 +87,7 @@ def test_dead_letters_are_counted_by_destination_and_reason(office):
 
     assert code == 1
     assert found["dead letters"]["text"] == f"3 to {TOWN}: refused"
-    assert found["dead letters"]["next"] == "xoev-hub messages list --state dead --reason refused"
+    assert found["dead letters"]["next"] == f"xoev-hub messages list --state dead --reason refused --destination {TOWN}"
     assert found["dead letters"]["needs_person"] is True
 
 
@@ -151,5 +151,6 @@ def test_people_are_told_the_next_step(office):
 
     assert done.code == 1
     assert done.out == (
-        f"dead letters: 1 to {TOWN}: refused\n    next: xoev-hub messages list --state dead --reason refused\n"
+        f"dead letters: 1 to {TOWN}: refused\n"
+        f"    next: xoev-hub messages list --state dead --reason refused --destination {TOWN}\n"
     )
