@@ -70,7 +70,8 @@ class Lanes:
     """A few threads that take in what is handed to :meth:`soon`."""
 
     def __init__(self, intake: Intake, count: int) -> None:
-        self._intake, self._count = intake, count
+        self._intake = intake
+        self._idle: list[None] = []  # one for each thread that waits; a list is counted without a lock
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._run, name="accept", daemon=True) for _ in range(count)]
         self._in_hand = 0  # messages whose senders wait
@@ -120,12 +121,17 @@ class Lanes:
             self._work(share)
 
     def _next(self) -> _Share | None:
-        """Wait for messages; return a fair share of them, or ``None`` at the end."""
+        """Wait for messages; return a share of them, or ``None`` at the end.
+
+        They are shared with the threads that have nothing to do. Who is busy comes too late for them.
+        """
+        self._idle.append(None)
         first = self._queue.get()
+        self._idle.pop()
         if first is None:
             return None
         share = deque([first])
-        size = min(SHARE_MAX, 1 + self._queue.qsize() // self._count)
+        size = min(SHARE_MAX, 1 + self._queue.qsize() // (1 + len(self._idle)))
         try:
             while len(share) < size:
                 entry = self._queue.get_nowait()

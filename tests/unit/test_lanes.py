@@ -129,6 +129,22 @@ def test_a_share_is_bounded(bench: Bench, lanes: Lanes, told: Senders) -> None:
     assert [name for kept in bench.kept for name in kept] == names
 
 
+def test_who_is_free_alone_shares_with_nobody(bench: Bench, told: Senders) -> None:
+    made: Any = bench
+    lanes = Lanes(made, 2)
+    lanes.start()
+    bench.slow["long"] = threading.Event()
+    lanes.soon(incoming("long"), told.of("long"))
+    assert bench.judging.wait(WAIT)
+
+    hand_in_together(bench, lanes, told, "a", "b", "c", "d", "e")
+
+    told.wait("a", "b", "c", "d", "e")
+    assert bench.kept == [["a"], ["b", "c", "d", "e"]]
+    bench.slow["long"].set()
+    lanes.close(WAIT)
+
+
 def test_each_is_told_its_own(bench: Bench, lanes: Lanes, told: Senders) -> None:
     bench.refuse = {"rejected": Rejected("schema_violation"), "later": Unavailable("no worker")}
     bench.fail_to_keep = {"other": Conflict("other content")}
