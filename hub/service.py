@@ -148,7 +148,7 @@ class Hub:
     def pause(self, destination: str, reason: str, until: datetime | None) -> None:
         """Claim nothing more for a destination; what is being sent is sent to its end."""
         self.store.hold(Control(destination, "paused", reason, self._clock(), self._actor, until))
-        self._audit("pause", destination, reason)
+        self._audit("pause", destination, reason, f"until {view.time_text(until)}" if until else "")
 
     def resume(self, destination: str, reason: str) -> bool:
         """Let a paused or blocked destination go on; return whether it was held."""

@@ -386,6 +386,8 @@ def test_a_paused_destination_goes_on_when_it_is_resumed(office):
     assert (control.destination, control.kind, control.reason) == (TOWN, "paused", "Wartung")
     assert 7000 < (control.until - actions.now()).total_seconds() <= 7200
     assert "was not held back" in again.err
+    (audited,) = [one for one in office.audits() if one.action == "pause"]
+    assert audited.result == f"until {control.until:%Y-%m-%dT%H:%M:%S}.{control.until.microsecond // 1000:03}Z"
 
 
 @pytest.mark.parametrize("until", ["2020-01-01", "0m", "bald", "9999999999d"])

@@ -149,6 +149,7 @@ def test_statistics_are_told_by_what_is_asked_for_a_spreadsheet_too(office: Offi
     assert "musterstadt" in office("stats").out
     assert office("stats", "--csv", "--json").code == 2
     assert office("stats", "--month", "2026-13").code == 2
+    assert "choose one" in office("stats", "--month", "2026-11", "--days", "3").err
 
 
 def test_routes_say_where_they_lead_what_is_missing_and_what_nobody_uses(office: Office):
