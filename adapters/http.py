@@ -119,7 +119,7 @@ class HttpListener:
                     if self._context.server_tls is None:
                         raise OSError("this context cannot serve TLS")
                     config.ssl = self._context.server_tls(self._settings.tls)
-                server = Server(config, stop)
+                server = Server(config, stop, bounds)
                 self.port = int(listening.getsockname()[1])
                 self.bound.set()
                 server.run(sockets=[listening])

@@ -5,6 +5,12 @@ Imported when a listener begins to listen: the configuration does without.
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
 import uvicorn
 
 from adapters.http_app import MessageApp
@@ -17,9 +23,26 @@ BACKLOG = 256
 class Server(uvicorn.Server):
     """Serves until ``stop`` is set."""
 
-    def __init__(self, config: uvicorn.Config, stop: StopSignal) -> None:
+    def __init__(self, config: uvicorn.Config, stop: StopSignal, bounds: Bounds) -> None:
         super().__init__(config)
         self._stop = stop
+        self._handshake = bounds.head if config.ssl else None  # seconds; asyncio itself has the patience of a minute
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, as uvicorn does, with a limit for what comes before the first byte of HTTP."""
+        await self.lifespan.startup()
+        loop, config = asyncio.get_running_loop(), self.config
+        connect = partial(
+            cast("Callable[..., asyncio.Protocol]", config.http_protocol_class),
+            config=config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop,
+        )  # fmt: skip
+        self.servers = [
+            await loop.create_server(
+                connect, sock=one, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=self._handshake
+            )
+            for one in sockets or []
+        ]
+        self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         """Tell whether it is time to end; asked ten times a second."""

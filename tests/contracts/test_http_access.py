@@ -16,6 +16,7 @@ import trustme
 from pydantic import ValidationError
 
 from adapters.http import ADAPTER, HttpIn, HttpListener
+from adapters.http_protocol import Bounds
 from hub.testing import ScriptedIntake, make_context, samples
 from tests.http_world import SENDERS, TOKEN, World, ask, running
 
@@ -123,17 +124,27 @@ def test_a_port_that_is_taken_is_an_error(world: World, tmp_path: Path) -> None:
     assert not second.wait_bound(0)
 
 
-def test_tls_serves_who_trusts_the_authority(tmp_path: Path) -> None:
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[HttpListener, ssl.SSLContext]]:
+    """A source with TLS whose patience is short, and what its senders trust."""
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server)
     authority.configure_trust(client)
     context = make_context(tmp_path, secrets={"env:TOKEN": TOKEN}, server_tls=server)
     settings = HttpIn(listen="127.0.0.1:0", senders=SENDERS, tls={"certificate": "hub.crt", "key": "hub.key"})
-    listener, stop = HttpListener(settings, context), threading.Event()
+    listener, stop = HttpListener(settings, context, Bounds(head=2)), threading.Event()
     thread = threading.Thread(target=listener.listen, args=(ScriptedIntake().accept, stop), daemon=True)
     thread.start()
     assert listener.wait_bound(10)
+    yield listener, client
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_tls_serves_who_trusts_the_authority(tls: tuple[HttpListener, ssl.SSLContext]) -> None:
+    listener, client = tls
     connection = http.client.HTTPSConnection("127.0.0.1", listener.port, timeout=10, context=client)
     headers = {"Content-Type": "application/xml", "Authorization": f"Bearer {TOKEN}"}
 
@@ -144,10 +155,15 @@ def test_tls_serves_who_trusts_the_authority(tmp_path: Path) -> None:
     bad = connection.getresponse().status
 
     connection.close()
-    stop.set()
-    thread.join(10)
     assert (good, bad) == (202, 400)
-    assert not thread.is_alive()
+
+
+def test_who_never_ends_the_handshake_is_let_go_as_who_says_nothing(tls: tuple[HttpListener, ssl.SSLContext]) -> None:
+    listener, _client = tls
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=30) as silent:
+        silent.sendall(b"\x16\x03\x01")
+
+        assert silent.recv(1000) == b""
 
 
 # --- settings
