@@ -84,6 +84,15 @@ def test_a_dry_run_writes_nothing(office, packed):
     assert sorted(office.folder.rglob("*")) == before
 
 
+def test_a_document_that_names_nobody_is_told_that(office, packed):
+    office("schemas", "import", packed(release()))
+
+    done = office("explain", "-", "--json", stdin=message().replace("ags:09999001", "").encode())
+
+    assert done.json["rejected"] == "unknown_recipient"
+    assert [one["text"] for one in done.json["findings"]] == ["the document names nobody as its reader"]
+
+
 def test_a_missing_module_is_a_refusal_that_names_it_and_who_asks(office, packed):
     done = office("schemas", "import", packed(release(code=None)))
 
