@@ -327,6 +327,10 @@ class Pool:
         """Count a worker out that has ended; if it was idle, its next document finds out at once and takes another."""
         with self._lock:
             self._workers = {worker for worker in self._workers if worker.pid != pid}
+        with self._idle.mutex:
+            idle = any(worker.pid == pid for worker in self._idle.queue)
+        if idle:
+            self._on_death()  # that of one at work is noted by its document
 
     def _start_again(self) -> None:
         self._set.end()

@@ -251,11 +251,17 @@ def test_a_step_that_crashes_loops_or_eats_memory_delays_nobody_else(
     assert [(one.reason, one.code) for one in plan.deliveries] == [("", ""), ("transform_failed", "worker_lost")]
 
 
-def test_workers_that_end_while_idle_are_no_documents_fault(pool: Pool) -> None:
-    for pid in pids(pool):
+def test_workers_that_end_while_idle_are_no_documents_fault_and_are_counted(deployment: Path) -> None:
+    deaths: list[None] = []
+    pool = Pool(order(deployment), on_death=lambda: deaths.append(None))
+    idle = set(pids(pool))
+    for pid in idle:
         os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pool.alive == 2 and not set(pids(pool)) & idle)
 
     assert isinstance(pool.inspect(incoming()), Plan)
+    assert len(deaths) == 2
+    pool.close()
 
 
 def test_a_worker_set_that_is_killed_comes_again_with_the_same_snapshot(pool: Pool, deployment: Path) -> None:
