@@ -203,7 +203,9 @@ class _Reader:
         if nodes:
             self._note(nodes[1], f"{name}: stands here {len(nodes)} times, expected once", level)
         elif required_at:
-            where = f"{path_of(self._root)}/{required_at.partition('/')[2].partition('/')[2]}"
+            own = f"{self._root.prefix}:" if self._root.prefix else ""  # not our name for the root's namespace
+            inside = re.sub("(?<=/)r:", own, f"/{required_at.partition('/')[2].partition('/')[2]}")
+            where = f"{path_of(self._root)}{inside}"
             line = self._root.sourceline or 0
             self.findings.append(Finding("header", where, line, f"{name}: is missing", level=level))
         return None

@@ -15,7 +15,7 @@ from hub.xml.forms import AUTHORITY, UUID
 from hub.xml.header import Reading, comparable, read
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
-from tests.standards import NOW, NS, PROFILE, XSD, load, parsed, write
+from tests.standards import MESSAGES, NOW, NS, PROFILE, XSD, load, parsed, write
 
 ID = "8d2f4a10-3c5b-4e6d-9f70-1a2b3c4d0001"
 TIME = "2026-03-02T09:15:00+01:00"
@@ -159,6 +159,17 @@ def test_a_header_in_another_namespace_is_none():
     assert {one.text for one in reading.findings} == {
         f"{name}: is missing" for name in ("type code", "time of creation", "message id", "author", "reader")
     }
+
+
+@pytest.mark.parametrize("prefix", ["xga:", "q:", ""], ids=["xga", "q", "default"])
+def test_what_is_missing_is_told_by_the_documents_own_prefix(prefix):
+    body = (MESSAGES / "gewerbeanmeldung-wolfsburg.xml").read_text("utf-8")
+    text = re.sub("(?s)<xga:leser>.*</xga:leser>", "", body).replace("xmlns:xga", f"xmlns:{prefix}".rstrip(":"))
+
+    reading = shipped(re.sub("(?<=[</])xga:", prefix, text))
+
+    (path,) = (one.path for one in reading.findings if one.text == "reader: is missing")
+    assert path.endswith(f"/{prefix}nachrichtenkopf/{prefix}leser/{prefix}behoerdenkennung/{prefix}kennung/code")
 
 
 def test_two_headers_are_no_header():
