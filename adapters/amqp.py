@@ -114,7 +114,7 @@ def _call(reach: pika.ConnectionParameters, exchange: str) -> Look:
         finally:
             connection.close()
     except ChannelClosedByBroker as error:
-        return Look("call", ok=False, text=f"the exchange cannot be used: {error.reply_code}")
+        return Look("call", ok=False, text=f"the exchange {exchange} cannot be used: {error.reply_code}")
     except (AMQPError, OSError) as error:
         return Look("call", ok=False, text=f"no session: {type(error).__name__}")
     return Look("call", ok=True, text="logged in, the exchange is there" if exchange else "logged in")

@@ -166,7 +166,8 @@ def _alerts(store: Store) -> Iterator[Complaint]:
             since = f"{one.raised_at.astimezone():%Y-%m-%d %H:%M}"
             yield Complaint(one.alert.name.replace("_", " "), f"{one.alert.text} (since {since})", one.alert.next)
     for notice in store.watch.mute():
-        text = f"{notice.channel} could not be told {notice.tries} times, since {notice.at.astimezone():%Y-%m-%d %H:%M}"
+        times = "once" if notice.tries == 1 else f"{notice.tries} times"
+        text = f"{notice.channel} could not be told {times}, since {notice.at.astimezone():%Y-%m-%d %H:%M}"
         yield Complaint("alert channel", f"{text}: {notice.failure}", "look at alerts.tell in routes.yaml")
 
 

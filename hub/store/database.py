@@ -289,7 +289,8 @@ def why_unreachable(error: Exception) -> str:
 
 def no_store(path: Path) -> Unavailable:
     """Return the error for who looks for a store that nobody has made yet."""
-    return Unavailable(f"there is no store at {path}; xoev-hub run makes it, xoev-hub store migrate, too")
+    makes = "xoev-hub run makes it, xoev-hub store migrate, too; if it is elsewhere, -c names its routes.yaml"
+    return Unavailable(f"there is no store at {path}; {makes}")
 
 
 def unavailable(error: Exception) -> Unavailable:

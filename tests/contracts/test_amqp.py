@@ -374,6 +374,18 @@ def test_headers_that_would_end_the_connection_of_all_are_refused(make: Make, he
     assert isinstance(after, Delivered)
 
 
+# --- a look without a delivery
+
+
+def test_a_probe_logs_in_and_names_an_exchange_that_is_not_there(make: Make, topology: Topology) -> None:
+    there, lacking = (list(make(exchange=name).probe()) for name in (topology.exchange, "gibt-es-nicht"))
+
+    assert [one.ok for one in there] == [True] * len(there)
+    assert [one.ok for one in lacking] == [True] * (len(there) - 1) + [False]
+    assert lacking[-1].text == "the exchange gibt-es-nicht cannot be used: 404"
+    assert topology.messages() == []
+
+
 # --- what the log may know
 
 
