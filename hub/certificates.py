@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hub.errors import StoreError, Unavailable
 from hub.store.watch_api import Seen
-from hub.values import dataclass
 
 RUNGS = (60, 30, 14, 7, 1, 0)  # days left
 FILE_BYTES_MAX = 1 << 20

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from hub.errors import ConfigError
 from hub.message import Checked, Finding
-from hub.values import dataclass
 from hub.xml.bundle import FINDINGS_MAX, TEXT_MAX
 from hub.xml.checks.table import CHECKS, Checks
 from hub.xml.checks.values import Check, Document, Found, Inconclusive

@@ -7,7 +7,7 @@ what was stored: verdict, route, bytes ─┴─▶ compared ─▶ equal differ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from hub.decision import Decision, Difference, decided, differences, leg_of, leg_recorded, recorded
@@ -17,7 +17,6 @@ from hub.intake import Planning, kept
 from hub.items import replacements
 from hub.message import Incoming
 from hub.store.api import MessageRecord, Store
-from hub.values import dataclass
 from hub.xml.difference import Change, changes
 
 ERASED = "its original bytes are erased"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hub.inspection import Plan, Planned, Rejection
-from hub.values import dataclass
 
 if TYPE_CHECKING:  # who compares without a store need not load what one is
     from hub.delivery import Delivery

@@ -13,14 +13,13 @@ Only :func:`advance` moves a delivery, and only along ``TRANSITIONS``; its row i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
 from hub.errors import IllegalTransition
 from hub.message import DeliveryId, MessageId
-from hub.values import dataclass
 
 PROBE = "probe"  # the code of a claim: this attempt shall tell whether its destination may go on
 

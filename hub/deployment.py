@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,6 @@ from hub.hours import Hours
 from hub.plugin import Limits, Settings
 from hub.rate import Rate
 from hub.retry import RetryPolicy
-from hub.values import dataclass
 from hub.xml.checks.values import Check
 from hub.xml.office import Office
 

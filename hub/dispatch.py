@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import repeat
 from typing import TypeVar
@@ -26,7 +26,6 @@ from hub.outcome import Blocked, Deferred, Delivered, Outcome, Phase, Reason, Re
 from hub.plugin import OutboundAdapter, SeveralAtOnce
 from hub.retry import RetryPolicy, settle
 from hub.store.api import Change, Payload, PayloadRole, Reference, Settlement, Store
-from hub.values import dataclass
 
 log = get_log(__name__)
 

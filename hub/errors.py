@@ -16,10 +16,10 @@ A delivery that fails is not an exception but an :mod:`outcome <hub.outcome>`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from hub.message import Finding
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import astuple
-
-from hub.values import dataclass
+from dataclasses import astuple, dataclass
 
 LENGTH = 12  # 48 bits: of a million different failures in one hub no two are expected to share one
 PATTERN = re.compile(r"[0-9a-f]{12}")

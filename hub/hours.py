@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
-
-from hub.values import dataclass
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DAYS = ("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So")

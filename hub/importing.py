@@ -11,7 +11,7 @@ import posixpath
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxml import etree
@@ -29,7 +29,6 @@ from hub.library import (
     namespace_of,
 )
 from hub.unpacking import Unpacked, unpack
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.bundle import CATALOG, MODULES, Bundle, read_bundle
 from hub.xml.index import XS

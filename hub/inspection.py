@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -50,7 +50,6 @@ from hub.routing import (
     may_send,
     order_key,
 )
-from hub.values import dataclass
 from hub.xml import detection, guard, header, trees
 from hub.xml.checks.table import Checks
 from hub.xml.checks.values import Check, Document

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol, Self
 
@@ -28,7 +28,6 @@ from hub.outcome import Reason
 from hub.store import api
 from hub.store.api import Acceptance, MessageRecord, Payload, PayloadRole, Reference, Store
 from hub.store.taking import Accepted, Taking
-from hub.values import dataclass
 
 log = get_log(__name__)
 

@@ -11,11 +11,9 @@ Every item of a job gets exactly one result, also when the job is cancelled. Who
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
-
-from hub.values import dataclass
 
 JobKind = Literal["replay", "resend", "replan", "close"]
 JobState = Literal["open", "paused", "done", "cancelled"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -25,7 +25,6 @@ from hub.items import Items
 from hub.job import LEFT, Job, JobItem, Steering
 from hub.log import get_log
 from hub.store.api import Store
-from hub.values import dataclass
 
 log = get_log(__name__)
 

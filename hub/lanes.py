@@ -14,13 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from hub.errors import HubError, Unavailable
 from hub.intake import Intake, Judged
 from hub.log import get_log
 from hub.message import Incoming, Receipt
-from hub.values import dataclass
 
 log = get_log(__name__)
 

@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from hub.config import document
 from hub.config.report import Report
 from hub.errors import HubError, Problem
 from hub.files import SHIPPED, Files
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.index import XS
 from hub.xml.registry import FOLDER

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, NewType
 
 import uuid_utils
-
-from hub.values import dataclass
 
 MessageId = NewType("MessageId", str)
 DeliveryId = NewType("DeliveryId", str)

@@ -13,12 +13,10 @@ An outbound adapter answers with one of six values and raises only for bugs:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeAlias
-
-from hub.values import dataclass
 
 
 class Reason(StrEnum):

@@ -8,6 +8,7 @@ failing   failures in a row              gone      nobody has configured it any 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from hub.certificates import Expiry
 from hub.outcome import Reason
 from hub.store.api import Control
 from hub.store.situation import Situation
-from hub.values import dataclass
 from hub.view import time_text
 
 if TYPE_CHECKING:

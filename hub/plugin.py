@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event as StopSignal
@@ -23,7 +23,6 @@ from hub.errors import Conflict, HubError, Rejected, TooFast, Unavailable
 from hub.message import Finding, Header, Incoming, Message, MessageType, Outgoing, Part, Receipt
 from hub.outcome import Blocked, Deferred, Delivered, Outcome, Phase, Reason, Refused, Taken, Unclear
 from hub.probing import Look, Probed, look_at_peer
-from hub.values import dataclass
 
 if TYPE_CHECKING:  # every command that reads a configuration imports this module, few of them connect
     import ssl

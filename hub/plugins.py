@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 
 from hub.installed import entries, origin
 from hub.plugin import API_VERSION, RESERVED_IN, RESERVED_OUT, Adapter, Context, Judge, Settings
-from hub.values import dataclass
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from hub.log import get_log
 from hub.message import Finding, Incoming
 from hub.page import Page
 from hub.spool import Spool
-from hub.values import dataclass
 from hub.workerend import Worker
 
 log = get_log(__name__)

@@ -11,11 +11,9 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-from hub.values import dataclass
 
 if TYPE_CHECKING:
     import ssl  # every adapter imports this module, few look

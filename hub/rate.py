@@ -10,10 +10,10 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from hub.errors import TooFast
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

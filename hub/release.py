@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -22,7 +22,6 @@ from hub.files import Files
 from hub.inspection import Rejection, Snapshot
 from hub.routetests import compare, made_of
 from hub.routing import Addressee, Leg, legs
-from hub.values import dataclass
 from hub.xml.profile import Profile
 
 Colour = Literal["red", "yellow", "green"]

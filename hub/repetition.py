@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import hub.config
@@ -19,7 +19,6 @@ from hub.inspection import Plan, Rejection
 from hub.message import Incoming
 from hub.pool import Order, Pool
 from hub.store.api import Store
-from hub.values import dataclass
 from hub.versions import versions
 
 NO_SNAPSHOT = "no snapshot took part: the document was refused before one was asked"

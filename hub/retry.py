@@ -13,12 +13,12 @@ Unclear        on_unclear: retry ─▶ deferred by policy (worker_lost: at once
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
 from hub.delivery import Delivery, Event, EventKind
 from hub.outcome import Blocked, Deferred, Delivered, Outcome, Reason, Refused, Taken, Unclear
-from hub.values import dataclass
 
 RETRY_AFTER_MAX = timedelta(days=1)  # a peer must not park a delivery for years
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from hub.config.lookup import destination_for
 from hub.deployment import Deployment, Destination, Match, Municipality, Route, Sender, StepSpec, Target
 from hub.message import Header, MessageType
-from hub.values import dataclass
 
 AGS = re.compile(r"[0-9]{2,12}", re.ASCII)
 MUNICIPALITY = "{municipality}"

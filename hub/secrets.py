@@ -10,11 +10,10 @@ import secrets
 import stat
 import time
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.plugin import SecretRef
-from hub.values import dataclass
 
 SECRET_BYTES_MAX = 1 << 20  # a bundle of certificates is one too
 

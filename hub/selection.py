@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
 from hub.delivery import State
 from hub.job import JobKind
 from hub.store.api import Filter, ItemFacts, MessageRecord, Store
-from hub.values import dataclass
 
 PAGE = 500
 ITEMS_MAX = 100_000  # of one job; a weekend's are some thousand

@@ -6,6 +6,7 @@ Every action demands an actor and a reason, becomes a job or a control in one sh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,6 @@ from hub.message import Incoming, MessageId, new_id
 from hub.selection import Selection, select
 from hub.store.api import Audit, Control, Filter, MessageRecord, Payload, PayloadInfo, PayloadRole, Store
 from hub.store.groups_api import Note
-from hub.values import dataclass
 
 PAGE_MAX = 1000
 _STEERED: Mapping[JobState, str] = {

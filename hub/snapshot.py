@@ -7,6 +7,7 @@ steps or bindings.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ from hub.message import Incoming, MessageType
 from hub.plugin import Step
 from hub.routing import Directory
 from hub.steps import compile_step
-from hub.values import dataclass
 from hub.versions import versions
 from hub.xml import bindings, guard, trees
 from hub.xml.checks.table import Checks

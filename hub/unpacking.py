@@ -17,10 +17,10 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hub.errors import ConfigError, Problem
-from hub.values import dataclass
 
 FILES_MAX = 20_000
 FILE_BYTES_MAX = 64 << 20

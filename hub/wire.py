@@ -17,7 +17,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import IO, Any
 
@@ -28,7 +28,6 @@ from hub.errors import Problem
 from hub.inspection import Plan, Rejection
 from hub.message import Incoming, Part
 from hub.spool import Spool, read
-from hub.values import dataclass
 
 PLAN = TypeAdapter(Plan)
 REJECTION = TypeAdapter(Rejection)

@@ -17,7 +17,7 @@ Destinations that are paused or outside their hours are quiet: somebody wants it
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hub.alerts.settings import AlertSettings
@@ -25,7 +25,6 @@ from hub.certificates import Expiry, rung
 from hub.outcome import Reason
 from hub.store.api import Control
 from hub.store.watch_api import Alert, Handed
-from hub.values import dataclass
 
 SHARED = frozenset({"blocked", "oldest_waiting", "dead_letters", "certificate", "silence", "rejected_rate"})
 """The alerts that any node can tell; the others are each node's own, and bear its name."""

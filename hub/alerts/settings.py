@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from hub.plugin import SecretRef
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ the environment that nothing reads
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,6 @@ from hub.cli.common import FAILED, OK, json_option, now, printable, put_items
 from hub.cli.session import Session
 from hub.errors import ConfigError, Unavailable
 from hub.outcome import Reason
-from hub.values import dataclass
 
 if TYPE_CHECKING:
     from hub.deployment import Deployment

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +24,6 @@ from hub.deployment import Deployment, Environment
 from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.plugins import find_adapter
-from hub.values import dataclass
 from hub.xml.registry import Registry
 
 

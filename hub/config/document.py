@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import yaml
 
 from hub.config.report import BREAK, Place, Report
-from hub.values import dataclass
 
 DEPTH_MAX = 32
 FILE_CHARS_MAX = 4 << 20

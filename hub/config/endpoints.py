@@ -7,7 +7,7 @@ as written ─▶ merged with its procedure ─▶ placeholders filled ─┬▶
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -30,7 +30,6 @@ from hub.hours import Hours, Window, read_weekly
 from hub.plugin import RESERVED_IN, RESERVED_OUT, Adapter, Context, Limits, SecretRef, Settings
 from hub.plugins import check_settings, read_settings
 from hub.retry import RetryPolicy
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.office import Office
 

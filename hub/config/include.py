@@ -9,7 +9,7 @@ includes stays under the same rule. Paths count from routes.yaml, in every file;
 from __future__ import annotations
 
 import posixpath
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from hub.config.document import Node, parse
 from hub.config.model import Include
@@ -17,7 +17,6 @@ from hub.config.report import Place, Report
 from hub.config.secrets import cover_secrets, cover_text
 from hub.config.validate import found, later, unknown, validated
 from hub.files import Files
-from hub.values import dataclass
 
 MAPPINGS = ("senders", "inbound", "municipalities", "partners", "procedures", "destinations", "routes")
 SECTIONS = ("version", "include", *MAPPINGS, "alerts", "tests")

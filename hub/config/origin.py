@@ -7,6 +7,7 @@ references and are shown as such.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from hub.config import entries
 from hub.config.build import destination_nodes, start
@@ -16,7 +17,6 @@ from hub.config.include import MAPPINGS
 from hub.config.run import FindAdapter
 from hub.files import Files
 from hub.plugins import find_adapter
-from hub.values import dataclass
 
 DEFAULT = "default"
 

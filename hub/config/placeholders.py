@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from hub.config.document import Node
 from hub.config.report import Place, Report
 from hub.config.validate import unknown
-from hub.values import dataclass
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 _VALUES = "municipality.values."

@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub.config.report import Place, Report
 from hub.errors import ConfigError, Problem
-from hub.values import dataclass
 
 if TYPE_CHECKING:
     from hub.deployment import Environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from hub.config.document import Node
@@ -10,7 +11,6 @@ from hub.config.run import Run
 from hub.config.standards import fitting
 from hub.deployment import Deployment, Source
 from hub.message import MessageType
-from hub.values import dataclass
 from hub.xml.profile import Profile
 from hub.xml.registry import Registry
 

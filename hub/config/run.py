@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hub.config.document import Node
@@ -14,7 +14,6 @@ from hub.config.validate import unknown
 from hub.deployment import Environment
 from hub.files import Files
 from hub.plugin import Adapter
-from hub.values import dataclass
 
 if TYPE_CHECKING:
     from hub.xml.registry import Registry

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from hub.config.lookup import destination_for
 from hub.config.overlaps import NOBODY, Reach, services_of
 from hub.deployment import Deployment, Route
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

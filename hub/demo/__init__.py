@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
@@ -16,7 +16,6 @@ from typing import Any, TextIO, TypeAlias
 from hub.demo.fields import Arrival, arrivals
 from hub.demo.fields import failures as field_failures
 from hub.demo.stage import Stage
-from hub.values import dataclass
 
 SETTLE_SECONDS = 30.0
 Row: TypeAlias = tuple[Any, ...]

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,7 +14,6 @@ from lxml import etree
 
 from hub.demo.stage import Stage
 from hub.plugin import parse_xml
-from hub.values import dataclass
 
 REASON = "Demo: was kam in welchem Format an?"
 

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from hub.delivery import TRANSITIONS, EventKind, State
 from hub.selftest.ledgers import Receipt
 from hub.store.accounting import Account, KeptDelivery
-from hub.values import dataclass
 
 LEASE_GRACE = timedelta(seconds=2)
 STATES = frozenset(State)

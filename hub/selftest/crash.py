@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from hub.simulate import Answers, Ledger
 from hub.simulate.script import Answer
 from hub.simulate.soap import SoapProcedure
 from hub.store.accounting import count_states, read_account
-from hub.values import dataclass
 
 KILLS = 20
 RECEIPTS_PER_KILL = 60

@@ -10,10 +10,9 @@ import json
 import os
 import threading
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from hub.values import dataclass
 
 RECEIPTS = (200, 202)
 

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
@@ -30,7 +30,6 @@ from hub import tls
 from hub.errors import Rejected
 from hub.plugin import TlsSettings
 from hub.simulate.script import Answer, Answers, Ledger
-from hub.values import dataclass
 from hub.xml import guard
 
 WSDL = Path(__file__).parent / "procedure.wsdl"

@@ -11,6 +11,7 @@ import sqlite3
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +19,6 @@ import sqlalchemy as sa
 
 from hub.store.database import no_store, postgresql_engine, postgresql_reading, sqlite_engine, sqlite_path, unavailable
 from hub.store.tables import delivery, event, message, payload
-from hub.values import dataclass
 
 DAMAGED = "damaged"  # in the place of a digest: the bytes are gone or cannot be unpacked
 

@@ -7,7 +7,7 @@ queue up together share one transaction (group commit); one that fails never tak
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
@@ -21,7 +21,6 @@ from hub.store.jobs_api import JobBook
 from hub.store.taking import Accepted, Taking
 from hub.store.upkeep_api import Upkeep
 from hub.store.watch_api import WatchBook
-from hub.values import dataclass
 
 
 class PayloadRole(StrEnum):

@@ -15,6 +15,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -22,7 +23,6 @@ import sqlalchemy as sa
 from hub.errors import StoreBusy, StoreError, Unavailable
 from hub.store.database import Lock, no_store, sqlite_engine, sqlite_path, sync_folder
 from hub.store.tables import message, payload
-from hub.values import dataclass
 
 TABLES, KEY, PAYLOADS, DEPLOYMENT, MANIFEST = "hub.db", "reference.key", "payloads", "deployment", "MANIFEST.sha256"
 TRIES = 3

@@ -8,6 +8,7 @@ there leases count by the database's clock, the only one that all nodes share.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,6 @@ from hub.store.rows import MessageRows, Move, delivery_of, delivery_row
 from hub.store.tables import DEAD, EPOCH, MICROSECOND, SENDING, TAKEN, WAITING, Instant, control, delivery
 from hub.store.taking import Taking
 from hub.store.writer import Unexpected, Verb
-from hub.values import dataclass
 
 # --- what may be claimed ------------------------------------------------------------------------------------------
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from hub.store.tables import DEAD, WAITING, delivery, message, tally
-from hub.values import dataclass
 
 DIMENSIONS = ("municipality", "route", "destination")
 TOOK = "took:"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
 from operator import itemgetter
@@ -16,7 +17,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.store.database import unavailable, wrapped
-from hub.values import dataclass
 
 ROWS_MAX = 32  # of one INSERT
 

@@ -7,6 +7,7 @@ between. Erased are the three places in which a citizen's data may be (:mod:`hub
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,7 +16,6 @@ from hub.store.payloads import Row
 from hub.store.tables import ACCEPTED, DEAD, SENDING, TAKEN, WAITING, delivery, event, message, payload, reference
 from hub.store.upkeep import Erased
 from hub.store.writer import Verb
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -17,7 +18,6 @@ from hub.errors import StoreError
 from hub.fingerprint import PATTERN
 from hub.store.api import Filter
 from hub.store.tables import CLOSED, DEAD, NONE, REJECTED, SENDING, TAKEN, WAITING, delivery, message, reference
-from hub.values import dataclass
 
 Condition = sa.ColumnElement[bool]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -10,7 +11,6 @@ import sqlalchemy as sa
 from hub.store.rows import RowMaker
 from hub.store.turns import TurnTaker, alone
 from hub.store.writer import Seal
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

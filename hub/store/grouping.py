@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,6 @@ from hub.store.api import PayloadRole
 from hub.store.groups_api import Group, Note
 from hub.store.rows import type_of
 from hub.store.tables import DEAD, EPOCH, MICROSECOND, REJECTED, delivery, group_note, message, payload
-from hub.values import dataclass
 
 HOURS = 24  # of the trend
 HOUR = timedelta(hours=1)

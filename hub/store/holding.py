@@ -7,6 +7,7 @@ paused, closed: nothing is claimed until ``until``; then the hold has ended by i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -17,7 +18,6 @@ from hub.store.inserting import insert_new
 from hub.store.rows import control_of, end_of
 from hub.store.tables import Instant, control
 from hub.store.verb import Verb
-from hub.values import dataclass
 
 _SHOWN_AS = {"paused": Reason.PAUSED, "closed": Reason.CLOSED_HOURS}  # of the others their own reason is shown
 

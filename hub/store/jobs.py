@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -32,7 +32,6 @@ from hub.store.subjects import select_subject
 from hub.store.tables import MICROSECOND, job, job_item
 from hub.store.tables import audit as audit_table
 from hub.store.writer import Verb, Writer
-from hub.values import dataclass
 
 ADD_KEY = 0x786F6A62  # on PostgreSQL one job is added at a time, so that of two equal ones the second finds the first
 PORTION = 500

@@ -6,14 +6,13 @@ A part of :class:`hub.store.api.Store`; what is said there of writing and of err
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 from hub.delivery import Delivery
 from hub.job import Job, JobItem, Steering
 from hub.message import MessageId
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

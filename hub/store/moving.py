@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -34,7 +34,6 @@ from hub.store.rows import (
 from hub.store.tables import delivery, event, job_item, message, payload, reference
 from hub.store.tallying import tally_moves
 from hub.store.writer import Unexpected, Verb
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

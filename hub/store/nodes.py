@@ -7,6 +7,7 @@ them know, while one after the other is given a new configuration, is not taken 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -15,7 +16,6 @@ from hub.store.claiming import clock
 from hub.store.tables import EPOCH, MICROSECOND, setting
 from hub.store.upkeep_api import Node
 from hub.store.writer import Verb
-from hub.values import dataclass
 
 NODE = "node "
 SILENT = timedelta(seconds=30)  # as long as a lease: who renews none is not there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,6 @@ from hub.store.api import Audit, PayloadRole
 from hub.store.rows import checks_of
 from hub.store.tables import job, job_item, message
 from hub.store.trail import AuditFilter, find_audits
-from hub.values import dataclass
 
 ACTS_MAX = 500
 

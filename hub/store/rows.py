@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from types import MappingProxyType
@@ -20,7 +20,6 @@ from hub.store.api import PROBING, Acceptance, Control, Payload, PayloadRole, Re
 from hub.store.payloads import Payloads, Row
 from hub.store.tables import MICROSECOND
 from hub.store.taking import Taking
-from hub.values import dataclass
 
 DELIVERY_FIELDS = tuple(item.name for item in fields(Delivery))
 TYPE_COLUMNS = ("standard", "version", "name")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from hub.store.api import Control
 from hub.store.watch_api import Seen
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

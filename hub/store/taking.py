@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hub.delivery import Delivery
 from hub.message import Receipt
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

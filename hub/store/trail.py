@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -10,7 +11,6 @@ import sqlalchemy as sa
 from hub.errors import StoreError
 from hub.store.api import Audit
 from hub.store.tables import audit as table
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

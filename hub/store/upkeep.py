@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,6 @@ from hub.store.tables import (
 )
 from hub.store.tables import snapshot as snapshot_table
 from hub.store.writer import Verb
-from hub.values import dataclass
 
 # --- snapshots ----------------------------------------------------------------------------------------------------
 

@@ -6,10 +6,9 @@ A part of :class:`hub.store.api.Store`; what is said there of writing and of err
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
-
-from hub.values import dataclass
 
 Work = Callable[[Callable[[], None]], None]
 """Work in turns. It is given what to call between its steps, and what raises ``Unavailable`` if it is to stop."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import sqlalchemy as sa
-
-from hub.values import dataclass
 
 V = TypeVar("V")
 R = TypeVar("R")

@@ -6,10 +6,9 @@ A part of :class:`hub.store.api.Store`; what is said there of writing and of err
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
-
-from hub.values import dataclass
 
 NoticeKind = Literal["raised", "worse", "cleared"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,6 @@ from hub.store.tables import DEAD, WAITING, delivery, message
 from hub.store.watch_api import Alert, Handed, Notice, NoticeKind, Seen, Standing
 from hub.store.watch_tables import alert, alert_notice, certificate
 from hub.store.writer import Verb, Writer
-from hub.values import dataclass
 
 TAKEN_FOR = timedelta(minutes=1)
 TEXT_MAX = 500

@@ -12,11 +12,9 @@ import ssl
 import struct
 import threading
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self
-
-from hub.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,13 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from lxml import etree
 
 from hub.message import Finding, Header, MessageType
-from hub.values import dataclass
 from hub.xml import bindings, guard
 from hub.xml.detection import find_blindly
 from hub.xml.forms import UUID

@@ -13,7 +13,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
@@ -22,7 +22,6 @@ from lxml import etree
 
 from hub.errors import ConfigError, Problem
 from hub.files import Files
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.index import REFERENCES, Asked, Declared, Index, declared
 

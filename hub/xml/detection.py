@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
 from lxml import etree
 
 from hub.message import MessageType
-from hub.values import dataclass
 from hub.xml.forms import FORMS, HeaderForm
 from hub.xml.header import Node, Reading, read_form
 from hub.xml.xpath import select, text_of

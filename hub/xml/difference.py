@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from lxml import etree
 
 from hub.errors import Rejected
-from hub.values import dataclass
 from hub.xml import guard
 
 BYTES_MAX = 2_000_000  # of one document; of a larger one it is only said that it differs

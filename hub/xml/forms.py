@@ -22,10 +22,8 @@ Paths are absolute, so that nothing in a body is ever taken for a header; ``r`` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
-
-from hub.values import dataclass
 
 UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 TEXT = r"(?=[\s\S]*\S)[\s\S]{1,200}"

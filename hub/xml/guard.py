@@ -15,6 +15,7 @@ import codecs
 import re
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 from xml.parsers import expat  # no tree is built here: it only counts, and a DOCTYPE ends it
@@ -23,7 +24,6 @@ from lxml import etree
 
 from hub.errors import Rejected
 from hub.message import Finding
-from hub.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

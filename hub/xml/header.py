@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from typing import TypeAlias
@@ -17,7 +17,6 @@ from typing import TypeAlias
 from lxml import etree
 
 from hub.message import Finding, Header, MessageType
-from hub.values import dataclass
 from hub.xml.forms import NAME, UUID, AuthorityField, Field, HeaderForm
 from hub.xml.place import local_name, path_of
 from hub.xml.profile import Profile

@@ -12,12 +12,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from lxml import etree
 
 from hub.files import Files
-from hub.values import dataclass
 from hub.xml import guard
 
 INDEX = "schemas/.index.json"

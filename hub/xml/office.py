@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-
-from hub.values import dataclass
+from dataclasses import dataclass
 
 # Less than datatypeC of DIN 91379 allows, and never more: a rejection must not be refused for the text in it.
 _NOT_PLAIN = re.compile(r"[^\x20-\x7eÄÖÜäöüßÀ-ÖØ-öø-ÿ]")

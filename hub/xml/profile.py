@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -11,7 +11,6 @@ from typing import Literal
 from lxml import etree
 
 from hub.message import MessageType
-from hub.values import dataclass
 from hub.xml.forms import Field, HeaderForm
 from hub.xml.place import local_name
 from hub.xml.xpath import Namespaces, select, text_of

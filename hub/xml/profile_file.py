@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from hub.errors import Problem
 from hub.files import Files
 from hub.message import MessageType
-from hub.values import dataclass
 from hub.xml.forms import FORMS, AuthorityField, Field, HeaderForm
 from hub.xml.profile import EVERY, Answer, Profile, Root
 from hub.xml.xpath import Namespaces, problem_with

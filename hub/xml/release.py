@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from lxml import etree
 
 from hub.errors import Problem
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.index import XS
 

@@ -15,13 +15,12 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 
 from lxml import etree
 
 from hub.errors import Problem
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.bundle import BASE, Found, Walk, Wanted, resolve
 from hub.xml.index import XS

@@ -12,13 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from lxml import etree
 
 from hub.errors import ConfigError, Problem
-from hub.values import dataclass
 from hub.xml.bundle import Bundle
 from hub.xml.forms import FORMS
 from hub.xml.profile import Profile

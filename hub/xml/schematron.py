@@ -12,12 +12,12 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 
 from lxml import etree
 
 from hub.errors import ConfigError, Problem
 from hub.files import Files
-from hub.values import dataclass
 from hub.xml import guard
 
 RESULT = "urn:xoev-hub:findings"

@@ -8,12 +8,11 @@ declaration has no type.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from lxml import etree
 
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.bundle import BASE, Bundle, resolve
 from hub.xml.index import XS

@@ -17,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 READER_OF_YAML = ("hub.config.document", "hub.config.report")  # profile.yaml is read by the same eyes as routes.yaml
 GROUND_FLOOR = {
-    f"hub.{name}"
-    for name in ("values", "message", "outcome", "delivery", "job", "retry", "errors", "files", "installed")
+    f"hub.{name}" for name in ("message", "outcome", "delivery", "job", "retry", "errors", "files", "installed")
 }
 EDGES = ("hub.cli", "hub.daemon", "hub.__main__")
 

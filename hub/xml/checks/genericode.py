@@ -7,12 +7,11 @@ or ``ISOAlpha2code``. It is the one that ``Key/ColumnRef`` names; of several key
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from lxml import etree
 
 from hub.files import Files
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.checks.values import impossible
 

@@ -14,6 +14,7 @@ import base64
 import binascii
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
@@ -25,7 +26,6 @@ from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, VerifyResult, XMLVerifier
 
 from hub.files import Files
-from hub.values import dataclass
 from hub.xml import guard
 from hub.xml.checks.values import Check, Document, Found, Run, Sources, impossible
 from hub.xml.place import path_of

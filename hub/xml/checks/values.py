@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
@@ -12,7 +12,6 @@ from lxml import etree
 from hub.errors import ConfigError, Problem
 from hub.files import Files
 from hub.message import Finding
-from hub.values import dataclass
 from hub.xml.bundle import TEXT_MAX
 from hub.xml.place import path_of
 from hub.xml.profile import Profile
