@@ -1,8 +1,8 @@
 """Reads a document's header by the form that its profile names. Takes nothing from anywhere else in the document.
 
-Each fact comes from exactly one node at an absolute path, as its whole text (a CDATA section does not cut it; a comment
-or processing instruction inside is refused), and matches its pattern fully. What is missing, doubled or malformed is a
-finding, never an exception.
+Each fact comes from exactly one node at an absolute path, as its whole text (neither a CDATA section nor a processing
+instruction cuts it; a comment inside is refused), and matches its pattern fully. What is missing, doubled or malformed
+is a finding, never an exception.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from hub.xml.profile import Profile
 from hub.xml.xpath import select, text_of
 
 SHOWN_MAX = 80  # characters of a value in a finding
-_NO_TEXT = ((etree.Element, "elements"), (etree.Comment, "a comment"), (etree.PI, "a processing instruction"))
 
 Node: TypeAlias = etree._Element | str  # an attribute is its text
 _OF_THE_ROOT = "/*/@"
@@ -217,7 +216,7 @@ class _Reader:
             return text_of(node)
         if not len(node):
             return node.text or ""
-        for kind, found in _NO_TEXT:
+        for kind, found in ((etree.Element, "elements"), (etree.Comment, "a comment")):
             if next(node.iterchildren(kind), None) is not None:
                 self._note(node, f"{name}: found {found}, expected text only", level)
                 return None

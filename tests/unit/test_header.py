@@ -182,7 +182,7 @@ def test_two_headers_are_no_header():
     assert {one.level for one in reading.findings} == {"error"}
 
 
-@pytest.mark.parametrize("key", ["<![CDATA[0310]]>1000", "&#48;3101000"])
+@pytest.mark.parametrize("key", ["<![CDATA[0310]]>1000", "0310<?x y?>1000", "&#48;3101000"])
 def test_a_key_is_its_whole_text(key):
     assert shipped(antrag(key)).header.reader == "ags:03101000"
 
@@ -191,8 +191,7 @@ def test_a_key_is_its_whole_text(key):
     "key",
     [
         " ", " 03101000", "03101000 ", "03101000\n", "0310\u200b1000", "０３１０１０００", "../../etc/passwd", "#.*",
-        "' OR 1=1;--", "03101000:", "a:03101000", "0310<x/>1000", "0310<!-- x -->1000", "<!-- x -->03101000", "0310<?x y?>1000",
-        "0" * 101,
+        "' OR 1=1;--", "03101000:", "a:03101000", "0310<x/>1000", "0310<!-- x -->1000", "<!-- x -->03101000", "0" * 101,
     ],
 )  # fmt: skip
 def test_what_is_no_key_is_a_finding_and_no_key(key):
