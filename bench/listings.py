@@ -37,6 +37,11 @@ SERVICES = ("gewerbe", "bau", "melde", "statistik")
 TYPES = [(standard, version, f"nachricht.{n:04}") for standard, version in
          (("xgewerbeanzeige", "2.2"), ("xbau", "2.6"), ("xmeld", "25.11a")) for n in range(4)]  # fmt: skip
 
+ROUTES = "version: 1\nroutes:\n" + "".join(
+    f"  {name}: {{match: {{type: 'x{name}/*'}}, deliver_to: ['{{municipality}}/{name}']}}\n"
+    for name in (*SERVICES, "selten", "ungenutzt")
+)
+
 Rows = dict[sa.Table, list[dict[str, Any]]]
 
 
@@ -78,6 +83,8 @@ LISTINGS = (
     "groups list --fingerprint FINGERPRINT",
     "audit list",
     "jobs list",
+    "routes list",
+    "routes unused --days 90",
     "stats",
     "stats --by destination --days 70",
 )
@@ -107,7 +114,7 @@ def measured(
 
 def _deployed(folder: Path) -> Path:
     config = folder / "routes.yaml"
-    config.write_text("version: 1\n", encoding="ascii")
+    config.write_text(ROUTES, encoding="ascii")
     return config
 
 
