@@ -8,6 +8,7 @@
     └── StoreError
         ├── Conflict         another content under the same identity, or somebody moved the delivery first
         ├── IllegalTransition
+        ├── NotMigrated      its tables, their rights or its key have to be made first
         └── StoreBusy        another daemon has the store
 
 A delivery that fails is not an exception but an :mod:`outcome <hub.outcome>`.
@@ -107,6 +108,10 @@ class Conflict(StoreError):
 
 class IllegalTransition(StoreError):
     """The event cannot follow the state."""
+
+
+class NotMigrated(StoreError):
+    """The store is not ready for this program; `store migrate` makes it so."""
 
 
 class StoreBusy(StoreError):

@@ -35,6 +35,7 @@ from tests.storing import acceptance
 
 TOKEN = "token-des-portals"  # of an invented portal
 TOWN, VILLAGE = "musterstadt/antrag", "musterdorf/antrag"
+REASON = ("--reason", "Fachverfahren läuft wieder")
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,11 @@ class Office:
         found = [one for one in store.audits() if one.action != "send"]
         store.close()
         return found
+
+
+def states(office: Office) -> list[str]:
+    """Return the state of each delivery, those of the oldest message first."""
+    return [one["state"] for message in reversed(office.listed()) for one in message["deliveries"]]
 
 
 def new_office(folder: Path, template: Path) -> Office:

@@ -18,7 +18,7 @@ import click
 
 from hub.cli.common import FAILED, OK, json_option, now, printable, put_items
 from hub.cli.session import Session
-from hub.errors import ConfigError, Unavailable
+from hub.errors import ConfigError, NotMigrated, Unavailable
 from hub.outcome import Reason
 
 if TYPE_CHECKING:
@@ -86,11 +86,12 @@ def _examine(session: Session) -> Iterator[Complaint]:
         yield Complaint("store", f"not permitted: {error.filename}", "look again as the user that the hub runs as")
         return
     except Unavailable as error:
-        next_ = "start the daemon: xoev-hub run"
-        if not session.settings.store.startswith("sqlite"):
-            migrated = "`xoev-hub store migrate`" not in str(error)
-            server = "let the database server answer, then xoev-hub doctor again"
-            next_ = server if migrated else "xoev-hub store migrate, as the owner of the tables"
+        if session.settings.store.startswith("sqlite"):
+            next_ = "start the daemon: xoev-hub run"
+        elif isinstance(error.__cause__, NotMigrated):
+            next_ = "xoev-hub store migrate, as the owner of the tables"
+        else:
+            next_ = "let the database server answer, then xoev-hub doctor again"
         yield Complaint("store", str(error), next_)
         return
     yield from _room(session)

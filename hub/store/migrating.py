@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub import crashpoint
-from hub.errors import StoreError, Unavailable
+from hub.errors import NotMigrated, StoreError, Unavailable
 from hub.store.database import NOT_PERMITTED, error_token, postgresql_engine, why_unreachable
 from hub.store.inserting import insert_new
 from hub.store.tables import SCHEMA, setting
@@ -65,7 +65,7 @@ def refuse_foreign(version: str | None, *, may_be_old: bool = False) -> None:
     if found > int(SCHEMA) + 1:
         raise StoreError(f"the store's tables are of version {version}, this program knows {SCHEMA}: update it")
     if found < int(SCHEMA) and not may_be_old:
-        raise StoreError(
+        raise NotMigrated(
             f"the store's tables are of version {version or 'none'}, this program needs {SCHEMA}: "
             "run `xoev-hub store migrate`"
         )

@@ -18,7 +18,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from hub.errors import StoreBusy, StoreError, Unavailable
+from hub.errors import NotMigrated, StoreBusy, StoreError, Unavailable
 from hub.message import new_id
 from hub.store.database import (
     NOT_PERMITTED,
@@ -63,7 +63,8 @@ def open_url(url: str, *, state_dir: Path, mode: Mode, clock: Clock) -> SqlStore
         where = parsed.render_as_string(hide_password=True)
         if error_token(error) == NOT_PERMITTED:
             text = f"the role {parsed.username} may not use the tables at {where}: run `xoev-hub store migrate`"
-            raise StoreError(f"{text} and grant it its rights (examples/postgresql/rights.sql), as the owner") from None
+            text += " and grant it its rights (examples/postgresql/rights.sql), as the owner"
+            raise NotMigrated(text) from None
         raise Unavailable(f"the store at {where} does not answer ({why_unreachable(error)})") from None
     except OSError as error:
         raise Unavailable(f"the store cannot be opened: {error.filename}: {error.strerror}") from None
@@ -144,7 +145,7 @@ def _open_postgresql(url: sa.URL, _state_dir: Path, mode: Mode, clock: Clock) ->
             refuse_foreign(version_of(connection))
             key = bytes.fromhex(select_setting(connection, REFERENCE_KEY) or "")
         if not key:
-            raise StoreError("the store has no reference key: run `xoev-hub store migrate`")
+            raise NotMigrated("the store has no reference key: run `xoev-hub store migrate`")
         if mode == "daemon":
             with engine.begin() as connection:
                 refuse_poor_role(connection)

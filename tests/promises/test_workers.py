@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,6 +22,7 @@ from hub.files import Files
 from hub.inspection import Plan, Rejection
 from hub.message import Incoming, MessageId, new_id
 from hub.pool import Order, Pool
+from tests.daemon import until
 from tests.world import ROOT, antrag
 
 ROUTES = """
@@ -93,13 +93,6 @@ def incoming(name: str = "Jürgen Müßig") -> Incoming:
     return Incoming(body, "online", "formular", id=id_, received_at=datetime(2026, 11, 22, tzinfo=UTC))
 
 
-def eventually(come: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not come():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-
-
 def test_a_plan_from_a_worker_is_the_plan_of_the_same_snapshot(pool: Pool) -> None:
     document = incoming()
 
@@ -119,7 +112,7 @@ def test_steps_that_kill_their_worker_kill_only_their_own_delivery(pool: Pool) -
     assert (good.heading.destination, good.reason) == ("wolfsburg/antraege", "")
     assert (bad.reason, bad.code) == ("transform_failed", "worker_lost")
     assert isinstance(pool.inspect(incoming()), Plan)
-    eventually(lambda: pool.alive == 2)
+    until(lambda: pool.alive == 2, "both workers are there")
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_document_gets_through(pool: Pool) -> None:
@@ -128,7 +121,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_document_gets_through(pool:
     plans = [pool.inspect(incoming()) for _ in range(6)]
 
     assert all(isinstance(plan, Plan) for plan in plans)
-    eventually(lambda: pool.alive == 2)
+    until(lambda: pool.alive == 2, "both workers are there")
 
 
 @pytest.fixture
@@ -150,7 +143,7 @@ def test_a_document_that_hangs_two_workers_before_the_verdict_is_rejected(
 
     try:
         answer = pool.inspect(incoming("a" * 60))
-        eventually(lambda: pool.alive == 2)
+        until(lambda: pool.alive == 2, "both workers are there")
         after = pool.inspect(incoming("aab"))
     finally:
         pool.close()
@@ -198,7 +191,7 @@ def test_workers_serve_what_was_proved_whatever_happens_on_disk(pool: Pool, depl
     for _ in range(2):
         pool.inspect(incoming("Stirb"))
 
-    eventually(lambda: pool.alive == 2)
+    until(lambda: pool.alive == 2, "both workers are there")
     assert isinstance(pool.inspect(incoming()), Plan)
 
 
@@ -257,7 +250,7 @@ def test_workers_that_end_while_idle_are_no_documents_fault_and_are_counted(depl
     idle = set(pids(pool))
     for pid in idle:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: pool.alive == 2 and not set(pids(pool)) & idle)
+    until(lambda: pool.alive == 2 and not set(pids(pool)) & idle, "others are there")
 
     assert isinstance(pool.inspect(incoming()), Plan)
     assert len(deaths) == 2
@@ -271,11 +264,11 @@ def test_a_worker_set_that_is_killed_comes_again_with_the_same_snapshot(pool: Po
 
     pool._set.process.kill()
 
-    eventually(lambda: pool.alive == 2 and not set(pids(pool)) & set(before))
+    until(lambda: pool.alive == 2 and not set(pids(pool)) & set(before), "others are there")
     plan = pool.inspect(incoming())
     assert isinstance(plan, Plan)
     assert plan.verdict.snapshot == digest
-    eventually(lambda: not any(is_there(pid) for pid in before))
+    until(lambda: not any(is_there(pid) for pid in before), "the former ones have gone")
 
 
 def test_a_failing_route_test_refuses_a_reload_and_warns_at_a_start(deployment: Path) -> None:
@@ -302,7 +295,7 @@ def test_a_closed_pool_takes_nothing_and_leaves_no_process(deployment: Path) -> 
     pool.close()
 
     assert pool._set.process.poll() is not None
-    eventually(lambda: not any(is_there(pid) for pid in workers))
+    until(lambda: not any(is_there(pid) for pid in workers), "they have gone")
     with pytest.raises(Unavailable):
         pool.inspect(incoming())
 

@@ -6,9 +6,8 @@ import shutil
 from typing import Any
 
 from hub.daemon.control import ControlDoor
-from tests.command import TOWN, Office
+from tests.command import REASON, TOWN, Office
 
-REASON = ("--reason", "Fachverfahren läuft wieder")
 BREAKS = """<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
  <xsl:template match="/"><xsl:message terminate="yes">kaputt</xsl:message></xsl:template>
 </xsl:stylesheet>"""

@@ -47,6 +47,7 @@ def test_what_waits_without_a_daemon_is_said_and_needs_a_person_in_the_end(offic
 
 def test_a_database_that_no_daemon_works_on_is_said(office):
     with fresh_database() as url:
+        bare = asked_of(office, url)
         migrate(url)
         nobody = asked_of(office, url)
         with closing(open_store(url, state_dir=office.folder / "var", mode="daemon")) as store:
@@ -55,7 +56,8 @@ def test_a_database_that_no_daemon_works_on_is_said(office):
             store.announce("0" * 64, [])
             elsewhere = asked_of(office, url)
 
-    assert (nobody[0], waits[0], elsewhere[0]) == (0, 1, 0)
+    assert (bare[0], nobody[0], waits[0], elsewhere[0]) == (1, 0, 1, 0)
+    assert bare[1]["store"]["next"].startswith("xoev-hub store migrate")
     assert nobody[1]["daemon"]["text"] == "none runs on this store: nothing is taken in"
     assert waits[1]["daemon"]["text"].startswith("none runs on this store, and deliveries wait since ")
     assert waits[1]["daemon"]["next"].startswith("xoev-hub run")

@@ -11,10 +11,8 @@ from hub.cli import jobs
 from hub.job import Job, Steering
 from hub.message import new_id
 from hub.store.sql import SqlStore
-from tests.command import TOWN, VILLAGE, Office
+from tests.command import REASON, TOWN, VILLAGE, Office
 from tests.storing import NOW
-
-REASON = ("--reason", "Fachverfahren läuft wieder")
 
 
 def states(office: Office) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from hub.outcome import Delivered, Outcome
 from hub.plugin import Limits
 from hub.store.api import Filter
 from hub.store.taking import Taking
+from tests.daemon import until
 from tests.world import World, change
 
 WOB = "wolfsburg/antraege"
@@ -71,11 +72,7 @@ def test_a_thread_too_many_lets_the_lock_go_while_all_room_is_taken(world: World
     assert not thread.is_alive()
 
 
-def eventually(come: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not come():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
+eventually = partial(until, what="it comes to pass", seconds=30)
 
 
 @pytest.fixture
